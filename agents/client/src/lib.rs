@@ -1,0 +1,1 @@
+//! How agents reach the API: transport, informers, workqueue, expectations, election, recorder.

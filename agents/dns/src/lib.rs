@@ -1,0 +1,1 @@
+//! Cluster DNS: service and pod records from the API.

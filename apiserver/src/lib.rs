@@ -1,0 +1,1 @@
+//! The Kubernetes API: server, filter chain, authn, authz, endpoints, admission, registry.

@@ -1,0 +1,1 @@
+//! The seeded simulator: real raftstore code under simulated network, disk and clock.

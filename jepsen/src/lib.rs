@@ -1,0 +1,1 @@
+//! The black-box fault harness: real members, faults on a schedule, checked histories.

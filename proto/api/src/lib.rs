@@ -1,0 +1,1 @@
+//! The Kubernetes object model: schema registry, codecs, defaulting, quantities, selectors.

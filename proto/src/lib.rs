@@ -1,0 +1,1 @@
+//! The .proto files and generated messages: etcd v3 and the Raft transport.

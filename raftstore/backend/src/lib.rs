@@ -1,0 +1,1 @@
+//! The mvcc backend over RocksDB; the only crate that links it.

@@ -1,0 +1,1 @@
+//! The replicated state machine: keys, revisions, leases, and the backend trait with its in-memory twin.

@@ -1,0 +1,1 @@
+//! I/O around mvcc: Raft, log, transport, membership, watch hub, lease timers.
