@@ -1,0 +1,63 @@
+//! Admission: plugins that may change (mutate) and then may refuse (validate) a write, in one order.
+
+use crate::registry::Registry;
+use crate::{ApiError, User};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// What kind of write is being admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Create,
+    Update,
+    Delete,
+    /// exec, attach, portforward, proxy.
+    Connect,
+}
+
+/// The write being admitted. `object` is Null for a delete; for a subresource with its own kind (binding, eviction, scale)
+/// it is that object.
+pub struct AdmissionRequest<'a> {
+    pub operation: Operation,
+    pub group: &'a str,
+    pub version: &'a str,
+    pub kind: &'a str,
+    /// The plural, without group.
+    pub resource: &'a str,
+    /// Empty for the object itself.
+    pub subresource: &'a str,
+    pub namespace: &'a str,
+    /// Empty for a create with `generateName`.
+    pub name: &'a str,
+    pub object: &'a mut Value,
+    pub old: Option<&'a Value>,
+    pub user: &'a User,
+    pub dry_run: bool,
+    /// What admission wants to tell the user; becomes `Warning` headers.
+    pub warnings: &'a mut Vec<String>,
+}
+
+impl AdmissionRequest<'_> {
+    /// `pods`, `deployments.apps`.
+    pub fn group_resource(&self) -> String {
+        crate::request_info::group_resource(self.group, self.resource)
+    }
+}
+
+/// One plugin. Both methods see every write; `mutate` runs for all plugins before any `validate`.
+#[async_trait::async_trait]
+pub trait Admission: Send + Sync {
+    fn name(&self) -> &'static str;
+    async fn mutate(&self, _request: &mut AdmissionRequest<'_>) -> Result<(), ApiError> {
+        Ok(())
+    }
+    /// Must not change the object.
+    async fn validate(&self, _request: &mut AdmissionRequest<'_>) -> Result<(), ApiError> {
+        Ok(())
+    }
+}
+
+/// The plugins in the order they run, which is upstream's.
+pub fn plugins(_registry: &Arc<Registry>) -> Vec<Arc<dyn Admission>> {
+    Vec::new()
+}

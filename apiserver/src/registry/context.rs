@@ -1,0 +1,47 @@
+//! What accompanies one request through the registry.
+
+use crate::User;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use storage::Fence;
+
+/// Who asks, under which fence, and how the write is to be done.
+#[derive(Clone, Debug, Default)]
+pub struct RequestContext {
+    pub user: User,
+    /// Only in-process callers have one; storage compares it in the same transaction as the write.
+    pub fence: Option<Fence>,
+    /// `dryRun=All`: everything happens but the write.
+    pub dry_run: bool,
+    pub field_manager: String,
+    warnings: Arc<Mutex<Vec<String>>>,
+}
+
+impl RequestContext {
+    /// The context of the server's own writes (bootstrap, repair, consequences of other writes).
+    pub fn system() -> RequestContext {
+        RequestContext::of(User::new("system:apiserver", &[crate::identity::MASTERS]))
+    }
+
+    /// A plain context for a user.
+    pub fn of(user: User) -> RequestContext {
+        RequestContext {
+            user,
+            ..RequestContext::default()
+        }
+    }
+
+    /// Tells the user something without failing: a `Warning` header of the response.
+    pub fn warn(&self, message: impl Into<String>) {
+        let message = message.into();
+        let mut warnings = self.warnings.lock();
+        if !warnings.contains(&message) {
+            warnings.push(message);
+        }
+    }
+
+    /// The warnings so far, in order.
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().clone()
+    }
+}
