@@ -1,1 +1,27 @@
-//! Keys, certificates, pins and TLS configurations that reload themselves.
+//! Keys, certificates and TLS configurations.
+//!
+//! A cluster has one certificate authority per trust domain, as kubeadm lays them out. [`Ca`] issues leaf certificates
+//! from it, [`tls`] turns files into rustls configurations whose own certificate is re-read when its file changes, and
+//! [`jwt`] signs and verifies service-account tokens.
+//!
+//! Promises: private keys are written with mode 0600 and never logged; a file that is replaced is replaced whole
+//! (write, sync, rename), so a reader sees the old certificate or the new one.
+//!
+//! Left out: certificate signing requests, CA rotation with a trust bundle, and who decides when to renew. A changed
+//! *CA* file needs a restart; a changed leaf certificate does not.
+
+mod ca;
+mod error;
+mod files;
+pub mod jwt;
+pub mod tls;
+
+pub use ca::{Ca, Identity, Leaf, certificate_expiry};
+pub use error::Error;
+pub use files::{write_private, write_public};
+
+/// How long a CA certificate is valid, in days: ten years, as kubeadm's.
+pub const CA_VALIDITY_DAYS: i64 = 3650;
+
+/// How long a leaf certificate is valid unless its [`Leaf`] says otherwise, in days: one year, as kubeadm's.
+pub const LEAF_VALIDITY_DAYS: i64 = 365;
