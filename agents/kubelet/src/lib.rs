@@ -1,1 +1,8 @@
-//! The node agent: pods over CRI, volumes, probes, status, the node's API.
+//! The node agent.
+pub mod config;
+pub mod cri;
+mod error;
+pub mod image;
+pub mod limits;
+pub use config::Config;
+pub use error::Error;
