@@ -1,0 +1,1 @@
+//! The contract of [`Backend`], as a suite that every implementation runs from its own tests.

@@ -1,0 +1,131 @@
+//! The forms of row keys and of the small records. They are stored: changing one needs a migration.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::Message;
+use proto::state;
+
+use crate::{Family, Fault};
+
+/// `Meta` keys of the machine.
+pub(crate) const APPLIED: &[u8] = b"applied";
+pub(crate) const COUNTERS: &[u8] = b"counters";
+pub(crate) const ALARMS: &[u8] = b"alarms";
+/// All rows of revisions below this one have been handled by physical compaction.
+pub(crate) const SWEPT: &[u8] = b"swept";
+/// Before the names of the caller's records in `Meta`.
+const RECORD_PREFIX: &[u8] = b"record/";
+
+const REV_KEY_LEN: usize = 17;
+const TOMBSTONE_MARK: u8 = b't';
+/// Ends a key inside a `History` key. Inside, a zero byte is followed by 0xff, so this sorts before any longer key.
+const KEY_END: [u8; 2] = [0, 1];
+/// Sorts after every row of a key and before every longer key.
+const AFTER_KEY_END: [u8; 2] = [0, 2];
+const ESCAPED_ZERO: [u8; 2] = [0, 0xff];
+const REVISION_LEN: usize = 8;
+
+/// A place in `Rev`.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Place {
+    pub revision: i64,
+    pub sub: i64,
+}
+
+/// The key of a row in `Rev`: etcd's form, so that its hash can be computed over it.
+pub(crate) fn rev_key(place: Place, tombstone: bool) -> Bytes {
+    let mut key = BytesMut::with_capacity(REV_KEY_LEN + 1);
+    key.put_i64(place.revision);
+    key.put_u8(b'_');
+    key.put_i64(place.sub);
+    if tombstone {
+        key.put_u8(TOMBSTONE_MARK);
+    }
+    key.freeze()
+}
+
+/// The place and whether it is a tombstone.
+pub(crate) fn parse_rev_key(key: &[u8]) -> Result<(Place, bool), Fault> {
+    let malformed = || Fault::corrupt(Family::Rev, key, "malformed key");
+    let number = |at: usize| -> Option<i64> { Some(i64::from_be_bytes(key.get(at..at + 8)?.try_into().ok()?)) };
+    let revision = number(0).ok_or_else(malformed)?;
+    let sub = number(9).ok_or_else(malformed)?;
+    let tombstone = match key.len() - REV_KEY_LEN {
+        0 => false,
+        1 if key[REV_KEY_LEN] == TOMBSTONE_MARK => true,
+        _ => return Err(malformed()),
+    };
+    Ok((Place { revision, sub }, tombstone))
+}
+
+/// The part of a `History` key that all versions of `key` share. Sorts as the keys do.
+pub(crate) fn history_prefix(key: &[u8]) -> Vec<u8> {
+    escape(key, KEY_END)
+}
+
+/// Where a scan goes on behind all versions of the key with this `prefix`.
+pub(crate) fn history_after(prefix: &[u8]) -> Vec<u8> {
+    let mut after = prefix.to_vec();
+    let end = after.len() - KEY_END.len();
+    after[end..].copy_from_slice(&AFTER_KEY_END);
+    after
+}
+
+fn escape(key: &[u8], end: [u8; 2]) -> Vec<u8> {
+    let mut escaped = Vec::with_capacity(key.len() + end.len() + REVISION_LEN);
+    for &byte in key {
+        if byte == 0 {
+            escaped.extend_from_slice(&ESCAPED_ZERO);
+        } else {
+            escaped.push(byte);
+        }
+    }
+    escaped.extend_from_slice(&end);
+    escaped
+}
+
+/// The `History` key of one version: newer ones sort first.
+pub(crate) fn history_key(mut prefix: Vec<u8>, revision: i64) -> Vec<u8> {
+    prefix.extend_from_slice(&(!revision).to_be_bytes());
+    prefix
+}
+
+/// The prefix and the revision.
+pub(crate) fn parse_history_key(row: &[u8]) -> Result<(&[u8], i64), Fault> {
+    let malformed = || Fault::corrupt(Family::History, row, "malformed key");
+    let at = row.len().checked_sub(REVISION_LEN).ok_or_else(malformed)?;
+    let (prefix, revision) = row.split_at(at);
+    let revision = !i64::from_be_bytes(revision.try_into().map_err(|_| malformed())?);
+    if !prefix.ends_with(&KEY_END) || revision < 0 {
+        return Err(malformed());
+    }
+    Ok((prefix, revision))
+}
+
+pub(crate) fn lease_key(id: i64) -> Bytes {
+    Bytes::copy_from_slice(&id.to_be_bytes())
+}
+
+pub(crate) fn parse_lease_key(key: &[u8]) -> Result<i64, Fault> {
+    let bytes = key
+        .try_into()
+        .map_err(|_| Fault::corrupt(Family::Lease, key, "malformed key"))?;
+    Ok(i64::from_be_bytes(bytes))
+}
+
+/// The `Meta` key of one of the caller's records.
+pub(crate) fn record_key(name: &str) -> Bytes {
+    [RECORD_PREFIX, name.as_bytes()].concat().into()
+}
+
+pub(crate) fn encode(record: &impl Message) -> Bytes {
+    record.encode_to_vec().into()
+}
+
+/// Decodes the value of a row, naming the row if it cannot be.
+pub(crate) fn decode<M: Message + Default>(family: Family, key: &[u8], value: &[u8]) -> Result<M, Fault> {
+    M::decode(value).map_err(|error| Fault::corrupt(family, key, error.to_string()))
+}
+
+pub(crate) fn decode_version(family: Family, key: &[u8], value: &[u8]) -> Result<state::Version, Fault> {
+    decode(family, key, value)
+}

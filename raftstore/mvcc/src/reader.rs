@@ -1,0 +1,138 @@
+//! Reading beside apply.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use proto::etcd::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
+
+use crate::{
+    Backend, Blocks, DeterministicError, Fault, RangeEnd, ReadError, Rows, Swept, View, WriteBatch, blocks,
+    change::Change,
+    compact, load, past,
+    range::{self, Found},
+    txn::{self, Past},
+    view::State,
+};
+
+/// A handle for any number of concurrent readers. Never blocks apply.
+///
+/// A compaction is written to the tables before any row is removed for it. So whoever reads old rows looks at the compacted
+/// revision of the same tables *afterwards*: if it has not passed, nothing was missing. (The published one would not do:
+/// tables installed from a snapshot are readable before they are published.)
+pub struct Reader<B: Backend> {
+    backend: Arc<B>,
+    published: Arc<ArcSwap<State>>,
+}
+
+impl<B: Backend> Clone for Reader<B> {
+    fn clone(&self) -> Self {
+        Self {
+            backend: self.backend.clone(),
+            published: self.published.clone(),
+        }
+    }
+}
+
+impl<B: Backend> Reader<B> {
+    pub(crate) fn new(backend: Arc<B>, published: Arc<ArcSwap<State>>) -> Self {
+        Self { backend, published }
+    }
+
+    /// The latest state.
+    #[must_use]
+    pub fn view(&self) -> View {
+        View {
+            state: self.published.load_full(),
+        }
+    }
+
+    /// The tables.
+    #[must_use]
+    pub fn backend(&self) -> &Arc<B> {
+        &self.backend
+    }
+
+    /// Answers a range request at its revision, or at the latest.
+    pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, ReadError> {
+        let view = self.view();
+        if request.revision <= 0 || request.revision == view.revision() {
+            return Ok(view.respond(request));
+        }
+        range::check_revision(request.revision, view.compacted(), view.revision())?;
+        let end = RangeEnd::from_wire(&request.range_end);
+        let past = PinnedPast {
+            pinned: self.backend.pin(),
+            view: &view,
+        };
+        let found = past.find(&request.key, end, request.revision, range::wanted(request))?;
+        Ok(range::respond(found, request, view.revision()))
+    }
+
+    /// Answers a transaction that writes nothing, whichever branch it takes; others are refused as unknown.
+    pub fn txn(&self, request: &TxnRequest) -> Result<TxnResponse, ReadError> {
+        if !txn::is_read_only(request) {
+            return Err(DeterministicError::UnknownRequest.into());
+        }
+        let view = self.view();
+        let past = PinnedPast {
+            pinned: self.backend.pin(),
+            view: &view,
+        };
+        let mut state = State::clone(&view.state);
+        let mut writes = WriteBatch::new();
+        txn::txn(&mut Change::begin(&mut state, &mut writes), &past, request)
+    }
+
+    /// Whole revisions from `from` to `to` (inclusive, at most the current one), with previous versions: about `bytes_max`
+    /// bytes of them, at least one. Refused as compacted if `from` is below the compacted revision.
+    pub fn blocks(&self, from: i64, to: i64, bytes_max: usize) -> Result<Blocks, ReadError> {
+        let view = self.view();
+        let to = to.min(view.revision());
+        range::check_revision(from, view.compacted(), i64::MAX)?;
+        if from > to {
+            return Ok(Blocks {
+                blocks: Vec::new(),
+                next_revision: from,
+            });
+        }
+        let pinned = self.backend.pin();
+        let mut compacted = load::compacted(&pinned)?;
+        loop {
+            let read = blocks::read(&pinned, from, to, bytes_max, compacted);
+            let compacted_now = load::compacted(&pinned)?;
+            range::check_revision(from, compacted_now, i64::MAX)?;
+            if compacted_now == compacted {
+                return Ok(read?);
+            }
+            compacted = compacted_now;
+        }
+    }
+
+    /// Removes about `rows_max` superseded rows. One at a time; may run beside apply and readers.
+    pub fn physical_compact(&self, rows_max: usize) -> Result<Swept, Fault> {
+        let pinned = self.backend.pin();
+        let (writes, swept) = compact::plan(&pinned, load::compacted(&pinned)?, rows_max)?;
+        if !writes.is_empty() {
+            self.backend.write_pinned(&pinned, &writes)?;
+        }
+        Ok(swept)
+    }
+}
+
+/// Old revisions in pinned tables.
+struct PinnedPast<'a, R: Rows> {
+    pinned: R,
+    view: &'a View,
+}
+
+impl<R: Rows> Past for PinnedPast<'_, R> {
+    fn find(&self, start: &[u8], end: RangeEnd<'_>, revision: i64, wanted: usize) -> Result<Found, ReadError> {
+        if revision == self.view.revision() {
+            return Ok(self.view.state.find(start, end, wanted));
+        }
+        let found = past::find(&self.pinned, start, end, revision, wanted);
+        // First: rows that compaction removed under the read look like corruption.
+        range::check_revision(revision, load::compacted(&self.pinned)?, i64::MAX)?;
+        Ok(found?)
+    }
+}

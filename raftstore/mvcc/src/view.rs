@@ -1,0 +1,153 @@
+//! The latest state, immutable and shared.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use imbl::OrdMap;
+use proto::etcd::etcdserverpb::{AlarmMember, AlarmType, RangeRequest, RangeResponse};
+
+use crate::{
+    Entry, Lease, LogId, RangeEnd,
+    range::{self, Found},
+};
+
+/// The revision of a store nobody has written to (etcd's).
+pub(crate) const FIRST_REVISION: i64 = 1;
+
+/// Everything the machine holds in memory. Cloning shares all of it.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    pub applied: Option<LogId>,
+    pub revision: i64,
+    /// Revisions below this one are gone; 0 before the first compaction. Never above `revision`.
+    pub compacted: i64,
+    /// Exactly the live keys.
+    pub index: OrdMap<Bytes, Arc<Entry>>,
+    pub leases: OrdMap<i64, Arc<Lease>>,
+    pub alarms: Arc<Vec<AlarmMember>>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            applied: None,
+            revision: FIRST_REVISION,
+            compacted: 0,
+            index: OrdMap::new(),
+            leases: OrdMap::new(),
+            alarms: Arc::default(),
+        }
+    }
+}
+
+impl State {
+    pub(crate) fn iter<'a>(
+        &'a self,
+        start: &'a [u8],
+        end: RangeEnd<'a>,
+    ) -> impl DoubleEndedIterator<Item = &'a Arc<Entry>> {
+        end.bounds(start)
+            .map(|bounds| self.index.range::<_, [u8]>(bounds))
+            .into_iter()
+            .flatten()
+            .map(|(_, entry)| entry)
+    }
+
+    pub(crate) fn find(&self, start: &[u8], end: RangeEnd<'_>, wanted: usize) -> Found {
+        let mut found = Found::default();
+        if end == RangeEnd::Single {
+            if let Some(entry) = self.index.get(start) {
+                found.push(wanted, || entry);
+            }
+            return found;
+        }
+        for entry in self.iter(start, end) {
+            found.push(wanted, || entry);
+        }
+        found
+    }
+
+    pub(crate) fn has_alarm(&self, alarm: AlarmType) -> bool {
+        self.alarms.iter().any(|raised| raised.alarm() == alarm)
+    }
+}
+
+/// The latest state as of one revision. A clone costs a counter; holding one never blocks apply.
+#[derive(Clone, Debug)]
+pub struct View {
+    pub(crate) state: Arc<State>,
+}
+
+impl View {
+    /// The view of a store nobody has written to.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { state: Arc::default() }
+    }
+
+    /// The last log entry this view reflects.
+    #[must_use]
+    pub fn applied(&self) -> Option<LogId> {
+        self.state.applied
+    }
+
+    /// The store's revision.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        self.state.revision
+    }
+
+    /// The compacted revision: reads and watches below it are refused. 0 if there was no compaction.
+    #[must_use]
+    pub fn compacted(&self) -> i64 {
+        self.state.compacted
+    }
+
+    /// The live version of a key.
+    #[must_use]
+    pub fn get(&self, key: &[u8]) -> Option<&Arc<Entry>> {
+        self.state.index.get(key)
+    }
+
+    /// The live keys from `start` to `end`, in key order.
+    pub fn range<'a>(&'a self, start: &'a [u8], end: RangeEnd<'a>) -> impl DoubleEndedIterator<Item = &'a Arc<Entry>> {
+        self.state.iter(start, end)
+    }
+
+    /// How many live keys lie between `start` and `end`.
+    #[must_use]
+    pub fn count(&self, start: &[u8], end: RangeEnd<'_>) -> usize {
+        self.state.iter(start, end).count()
+    }
+
+    /// All live keys.
+    #[must_use]
+    pub fn key_count(&self) -> usize {
+        self.state.index.len()
+    }
+
+    /// Answers a range request at this view's revision; its own `revision` is not looked at.
+    #[must_use]
+    pub fn respond(&self, request: &RangeRequest) -> RangeResponse {
+        let end = RangeEnd::from_wire(&request.range_end);
+        let found = self.state.find(&request.key, end, range::wanted(request));
+        range::respond(found, request, self.state.revision)
+    }
+
+    /// A lease.
+    #[must_use]
+    pub fn lease(&self, id: i64) -> Option<&Arc<Lease>> {
+        self.state.leases.get(&id)
+    }
+
+    /// All leases, by id.
+    pub fn leases(&self) -> impl Iterator<Item = &Arc<Lease>> {
+        self.state.leases.values()
+    }
+
+    /// Raised alarms.
+    #[must_use]
+    pub fn alarms(&self) -> &[AlarmMember] {
+        &self.state.alarms
+    }
+}
