@@ -1,0 +1,48 @@
+//! The command line: wrong flags and configuration fail at the start, naming what is wrong.
+
+use crate::harness::{output, proreus, text};
+
+#[track_caller]
+fn refused(arguments: &[&str], expected: &[&str]) {
+    let result = output(proreus().args(arguments));
+    assert!(!result.status.success(), "{arguments:?} should fail");
+    let message = text(&result.stderr);
+    for part in expected {
+        assert!(message.contains(part), "{arguments:?}: {part:?} is not in:\n{message}");
+    }
+}
+
+#[test]
+fn wrong_flag_values_name_the_flag() {
+    refused(&["up", "--masters", "2"], &["--masters", "1, 3 or 5"]);
+    refused(&["up", "--nodes", "many"], &["--nodes"]);
+    refused(&["up", "--api-port", "0"], &["--api-port"]);
+    refused(&["up", "--no-such-flag"], &["--no-such-flag"]);
+    refused(&["status", "--output", "xml"], &["--output", "table", "json"]);
+}
+
+#[test]
+fn status_of_a_directory_without_a_cluster_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    refused(
+        &["status", "--data-dir", directory.path().to_str().unwrap()],
+        &["--data-dir", "no cluster.yaml"],
+    );
+}
+
+#[test]
+fn a_wrong_configuration_names_the_file_and_the_field() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config.yaml");
+    std::fs::write(&path, "name: a\nroot: /x\nmasters: []\nclusterToken: t\ncolour: red\n").unwrap();
+    refused(
+        &["server", "--config", path.to_str().unwrap()],
+        &["config.yaml", "colour"],
+    );
+    std::fs::write(&path, "name: a\nroot: /x\nmasters: []\nclusterToken: t\n").unwrap();
+    refused(
+        &["server", "--config", path.to_str().unwrap()],
+        &["name", "\"a\"", "masters"],
+    );
+    refused(&["agent", "--config", "/no/such/file"], &["/no/such/file"]);
+}
