@@ -1,1 +1,28 @@
-//! I/O around mvcc: Raft, log, transport, membership, watch hub, lease timers.
+//! The replicated store: the I/O around the pure state machine of `mvcc`.
+//!
+//! Theory. Every member keeps the same log ([`log`]), agrees on it through Raft (openraft), and applies it to the same
+//! state machine. Requests queue, are batched into one log entry while the entry before is being synced, and are answered
+//! when their entry is applied. Reads ask the leader which entry they must see, once for all reads that wait, and answer
+//! locally. Watchers are fed by apply ([`watch`]). What needs time (leases) is decided by the leader and replicated.
+//!
+//! Promises. An acknowledged write survives the loss of any minority of the members. Reads are linearizable unless they
+//! ask not to be. Watches have no gaps and no duplicates. A member that notices damage or a failed sync stops.
+//!
+//! Left out. Authentication and the etcd API (the `etcd` crate's), the tables (the `backend` crate's), Kubernetes.
+
+mod direct;
+mod engine;
+pub mod error;
+pub mod limits;
+pub mod log;
+pub mod status;
+mod store;
+pub mod watch;
+
+/// etcd's requests and responses, which are the arguments of [`Store`].
+pub use proto::etcd::etcdserverpb as pb;
+
+pub use error::{Error, ErrorKind};
+pub use status::{Leadership, Member, Status};
+pub use store::Store;
+pub use watch::{Delivery, WatchSpec, Watcher};

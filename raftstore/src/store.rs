@@ -1,0 +1,246 @@
+//! `Store`: the one handle that everything above the replicated store holds. Not generic; cheap to clone.
+//!
+//! Every member answers everything: writes go to the leader and come back once this member applied them too, so whoever
+//! wrote through a member can read the write there at once. Reads are linearizable unless they say `serializable`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use mvcc::{Response, View};
+use proto::etcd::etcdserverpb::{
+    AlarmRequest, AlarmResponse, CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse,
+    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeRequest,
+    LeaseRevokeResponse, LeaseStatus, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, PutRequest, PutResponse,
+    RangeRequest, RangeResponse, ResponseHeader, TxnRequest, TxnResponse, request_op,
+};
+use proto::raft::request::Op;
+use proto::raft::{LeaseRevoke, Request};
+use tokio::sync::watch;
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::status::{Leadership, Member, Status};
+use crate::watch::{WatchSpec, Watcher};
+
+/// The store of one member.
+#[derive(Clone)]
+pub struct Store {
+    engine: Arc<dyn Engine>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("status", &self.status()).finish()
+    }
+}
+
+/// Sends `request` and takes the answer of its own kind out of the response.
+macro_rules! proposed {
+    ($self:ident, $op:ident($request:expr)) => {
+        match $self.propose(Op::$op($request)).await? {
+            Response::$op(response) => Ok(response),
+            _ => Err(Error::fault(concat!(
+                "applying a ",
+                stringify!($op),
+                " gave an answer of another kind"
+            ))),
+        }
+    };
+}
+
+impl Store {
+    #[cfg(test)]
+    pub(crate) fn hub(&self) -> &crate::watch::Hub {
+        self.engine.hub()
+    }
+
+    /// A store of one member that lives in memory, for tests.
+    pub async fn single_memory() -> Result<Self, Error> {
+        Ok(Self::new(Arc::new(crate::direct::Direct::new()?)))
+    }
+
+    pub(crate) fn new(engine: Arc<dyn Engine>) -> Self {
+        Self { engine }
+    }
+
+    async fn propose(&self, op: Op) -> Result<Response, Error> {
+        self.engine.propose(Request { op: Some(op) }).await
+    }
+
+    // Keys.
+
+    /// Reads a range. Linearizable unless `serializable`.
+    pub async fn range(&self, request: RangeRequest) -> Result<RangeResponse, Error> {
+        mvcc::validate::range(&request)?;
+        if !request.serializable {
+            self.engine.barrier().await?;
+        }
+        if request.revision > 0 {
+            return self.engine.range_at(request).await;
+        }
+        Ok(self.engine.view().respond(&request))
+    }
+
+    /// Sets a key.
+    pub async fn put(&self, request: PutRequest) -> Result<PutResponse, Error> {
+        proposed!(self, Put(request))
+    }
+
+    /// Deletes a range.
+    pub async fn delete_range(&self, request: DeleteRangeRequest) -> Result<DeleteRangeResponse, Error> {
+        proposed!(self, DeleteRange(request))
+    }
+
+    /// Runs a transaction. One that writes in neither branch is answered like a linearizable read, without the log.
+    pub async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, Error> {
+        if is_read_only(&request) {
+            self.engine.barrier().await?;
+            return self.engine.read_txn(request).await;
+        }
+        proposed!(self, Txn(request))
+    }
+
+    /// Forgets what is older than a revision. With `physical` it returns once the rows are gone on this member.
+    pub async fn compact(&self, request: CompactionRequest) -> Result<CompactionResponse, Error> {
+        let physical = request.physical;
+        let response = proposed!(self, Compaction(request))?;
+        if physical {
+            self.engine.compacted().await?;
+        }
+        Ok(response)
+    }
+
+    /// The latest state of this member, after everything that was acknowledged before the call.
+    pub async fn linearizable_view(&self) -> Result<View, Error> {
+        self.engine.barrier().await?;
+        Ok(self.engine.view())
+    }
+
+    /// The latest state of this member; it may lag behind the cluster.
+    pub fn view(&self) -> View {
+        self.engine.view()
+    }
+
+    /// Watches a range. Never a gap, never a duplicate.
+    pub async fn watch(&self, spec: WatchSpec) -> Result<Watcher, Error> {
+        Ok(self.engine.hub().watch(spec))
+    }
+
+    // Leases.
+
+    /// Grants a lease; id 0 lets the store choose one.
+    pub async fn lease_grant(&self, mut request: LeaseGrantRequest) -> Result<LeaseGrantResponse, Error> {
+        if request.id == 0 {
+            request.id = self.engine.new_lease_id();
+        }
+        proposed!(self, LeaseGrant(request))
+    }
+
+    /// Revokes a lease and deletes its keys.
+    pub async fn lease_revoke(&self, request: LeaseRevokeRequest) -> Result<LeaseRevokeResponse, Error> {
+        proposed!(
+            self,
+            LeaseRevoke(LeaseRevoke {
+                id: request.id,
+                expired_in_term: 0
+            })
+        )
+    }
+
+    /// Extends a lease. A TTL of 0 in the answer says that there is no such lease.
+    pub async fn lease_keep_alive(&self, id: i64) -> Result<LeaseKeepAliveResponse, Error> {
+        let ttl = self.engine.keep_alive(id).await?.unwrap_or(0);
+        Ok(LeaseKeepAliveResponse {
+            header: self.header(),
+            id,
+            ttl,
+        })
+    }
+
+    /// A lease's time, and its keys if asked for. A TTL of -1 says that there is no such lease.
+    pub async fn lease_time_to_live(&self, request: LeaseTimeToLiveRequest) -> Result<LeaseTimeToLiveResponse, Error> {
+        let id = request.id;
+        let time = self.engine.time_to_live(id).await?;
+        let mut response = LeaseTimeToLiveResponse {
+            header: self.header(),
+            id,
+            ttl: -1,
+            ..Default::default()
+        };
+        if let Some(time) = time {
+            (response.ttl, response.granted_ttl) = (time.remaining_s, time.granted_s);
+            if request.keys {
+                let view = self.linearizable_view().await?;
+                response.keys = view
+                    .lease(id)
+                    .map(|lease| lease.keys.iter().cloned().collect())
+                    .unwrap_or_default();
+            }
+        }
+        Ok(response)
+    }
+
+    /// All leases.
+    pub async fn leases(&self) -> Result<LeaseLeasesResponse, Error> {
+        let view = self.linearizable_view().await?;
+        let leases = view.leases().map(|lease| LeaseStatus { id: lease.id }).collect();
+        Ok(LeaseLeasesResponse {
+            header: self.header(),
+            leases,
+        })
+    }
+
+    // The cluster.
+
+    /// Raises, lists or clears alarms.
+    pub async fn alarm(&self, request: AlarmRequest) -> Result<AlarmResponse, Error> {
+        proposed!(self, Alarm(request))
+    }
+
+    /// How this member is.
+    pub fn status(&self) -> Status {
+        self.engine.status()
+    }
+
+    /// The members of the cluster, as this member knows them.
+    pub fn members(&self) -> Vec<Member> {
+        self.engine.members()
+    }
+
+    /// Who leads, as it changes.
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.engine.leadership()
+    }
+
+    /// Returns once this member's state reflects everything acknowledged before the call.
+    pub async fn barrier(&self) -> Result<(), Error> {
+        self.engine.barrier().await
+    }
+
+    /// Hands leadership to another voter.
+    pub async fn transfer_leadership(&self, to: u64) -> Result<(), Error> {
+        self.engine.transfer(to).await
+    }
+
+    /// Stops this member. Requests under way are answered with [`Error::Stopped`].
+    pub async fn shutdown(&self) {
+        self.engine.shutdown().await;
+    }
+
+    fn header(&self) -> Option<ResponseHeader> {
+        Some(ResponseHeader {
+            revision: self.engine.view().revision(),
+            ..ResponseHeader::default()
+        })
+    }
+}
+
+/// Whether a transaction can change nothing.
+fn is_read_only(request: &TxnRequest) -> bool {
+    let reads = |op: &proto::etcd::etcdserverpb::RequestOp| match &op.request {
+        Some(request_op::Request::RequestRange(_)) | None => true,
+        Some(request_op::Request::RequestTxn(nested)) => is_read_only(nested),
+        Some(request_op::Request::RequestPut(_) | request_op::Request::RequestDeleteRange(_)) => false,
+    };
+    request.success.iter().chain(&request.failure).all(reads)
+}
