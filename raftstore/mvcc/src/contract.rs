@@ -1,1 +1,0 @@
-//! The contract of [`Backend`], as a suite that every implementation runs from its own tests.
