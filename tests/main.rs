@@ -2,5 +2,7 @@
 //! machine lacks is skipped visibly (see `harness::skip`).
 
 mod cli;
+mod failover;
 mod harness;
 mod layers;
+mod rollout;

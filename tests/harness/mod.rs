@@ -1,5 +1,8 @@
 //! What the tests share: the program under test, skipping visibly, running commands, and waiting on conditions.
 
+pub mod cluster;
+pub mod images;
+
 use std::io::Write;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
