@@ -48,8 +48,11 @@ fn frame(config: &Config) -> Ruleset {
     let refused = |map: &str, key: &str| vec![format!("{key} vmap @{map}")];
     ruleset.chain("refused", refused("refused-service-ports", ADDRESS_KEY));
     ruleset.chain("refused-local", refused("refused-node-ports", NODE_PORT_KEY));
-    ruleset.chain("strays", vec!["ip daddr @cluster-ips reject".into()]);
-    ruleset.chain("reject-connection", vec!["reject".into()]);
+    ruleset.chain("strays", vec!["ip daddr @cluster-ips goto reject-connection".into()]);
+    // The kernel sends a stranger one ICMP error a second at most, so that a busy client would wait; a reset is not
+    // rationed. The node itself gets the error without a packet.
+    let reset = "fib saddr type != local meta l4proto tcp reject with tcp reset";
+    ruleset.chain("reject-connection", vec![reset.into(), "reject".into()]);
     ruleset.chain(
         "mark-masquerade",
         vec![format!("meta mark set meta mark | {:#x}", config.masquerade_mark)],

@@ -75,15 +75,15 @@ impl Lab {
         let node = self.name("node");
         self.run(&["-n", &node, "link", "set", "lo", "up"]);
         for (name, address, gateway) in LINKS {
-            let netns = self.name(name);
+            let (netns, device) = (self.name(name), format!("to-{name}"));
             self.run(&["netns", "add", &netns]);
             self.run(&["-n", &netns, "link", "set", "lo", "up"]);
             self.run(&[
-                "-n", &node, "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", &netns,
+                "-n", &node, "link", "add", &device, "type", "veth", "peer", "name", "eth0", "netns", &netns,
             ]);
-            self.run(&["-n", &node, "addr", "add", &format!("{gateway}/32"), "dev", name]);
-            self.run(&["-n", &node, "link", "set", name, "up"]);
-            self.run(&["-n", &node, "route", "add", address, "dev", name, "src", gateway]);
+            self.run(&["-n", &node, "addr", "add", &format!("{gateway}/32"), "dev", &device]);
+            self.run(&["-n", &node, "link", "set", &device, "up"]);
+            self.run(&["-n", &node, "route", "add", address, "dev", &device, "src", gateway]);
             self.run(&["-n", &netns, "addr", "add", &format!("{address}/32"), "dev", "eth0"]);
             self.run(&["-n", &netns, "link", "set", "eth0", "up"]);
             self.run(&[
@@ -100,7 +100,7 @@ impl Lab {
             "via",
             "172.30.0.9",
             "dev",
-            "world",
+            "to-world",
             "onlink",
         ]);
         self.inside("node", || std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap());
@@ -204,7 +204,7 @@ impl Drop for Lab {
     fn drop(&mut self) {
         // Deleting the links first: a namespace dies later than its deletion returns.
         for (name, ..) in LINKS {
-            self.try_run(&["-n", &self.name("node"), "link", "del", name]);
+            self.try_run(&["-n", &self.name("node"), "link", "del", &format!("to-{name}")]);
         }
         for name in LINKS.map(|link| link.0).into_iter().chain(["node"]) {
             self.try_run(&["netns", "del", &self.name(name)]);
