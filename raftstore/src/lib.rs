@@ -10,6 +10,7 @@
 //!
 //! Left out. Authentication and the etcd API (the `etcd` crate's), the tables (the `backend` crate's), Kubernetes.
 
+pub mod consensus;
 mod direct;
 mod engine;
 pub mod error;

@@ -10,7 +10,6 @@ use serde_json::{Map, Value};
 /// What stands before the place where the version is spliced in.
 const METADATA: &[u8] = b"\"metadata\":{";
 
-
 /// Fields of metadata that are never stored: the version is the store's, the rest is not kept or long gone upstream.
 const NOT_STORED: [&str; 3] = ["resourceVersion", "selfLink", "managedFields"];
 
@@ -76,7 +75,11 @@ pub fn splice(out: &mut BytesMut, stored: &[u8], point: usize, revision: i64) {
     out.put_slice(&stored[..point]);
     out.put_slice(KEY);
     out.put_slice(version);
-    out.put_slice(if stored.get(point) == Some(&b'}') { b"\"" } else { b"\"," });
+    out.put_slice(if stored.get(point) == Some(&b'}') {
+        b"\""
+    } else {
+        b"\","
+    });
     out.put_slice(&stored[point..]);
 }
 
@@ -116,7 +119,10 @@ mod tests {
         let mut out = BytesMut::new();
         splice(&mut out, &stored, splice_point(&stored).unwrap(), 1234567890123);
         let read: Value = serde_json::from_slice(&out).unwrap();
-        assert_eq!(read["metadata"], json!({"name": "a", "resourceVersion": "1234567890123"}));
+        assert_eq!(
+            read["metadata"],
+            json!({"name": "a", "resourceVersion": "1234567890123"})
+        );
         assert_eq!(read["data"], object["data"]);
     }
 

@@ -33,7 +33,11 @@ impl Meta {
             uid: object.metadata.uid,
             labels: object.metadata.labels.into_iter().collect(),
             owners: object.metadata.owners.into_iter().map(|owner| owner.uid).collect(),
-            fields: plucked.into_iter().zip(missing).map(|(found, missing)| found.unwrap_or_else(|| missing.clone())).collect(),
+            fields: plucked
+                .into_iter()
+                .zip(missing)
+                .map(|(found, missing)| found.unwrap_or_else(|| missing.clone()))
+                .collect(),
             splice,
         })
     }

@@ -36,7 +36,11 @@ impl Paths {
         let mut found = vec![None; self.count];
         if self.count > 0 {
             let mut deserializer = serde_json::Deserializer::from_slice(json);
-            Seed { node: &self.root, found: &mut found }.deserialize(&mut deserializer)?;
+            Seed {
+                node: &self.root,
+                found: &mut found,
+            }
+            .deserialize(&mut deserializer)?;
         }
         Ok(found)
     }
@@ -59,7 +63,10 @@ impl Node {
     }
 
     fn child(&self, name: &str) -> Option<&Node> {
-        self.children.iter().find(|(child, _)| child == name).map(|(_, node)| node)
+        self.children
+            .iter()
+            .find(|(child, _)| child == name)
+            .map(|(_, node)| node)
     }
 }
 
@@ -93,7 +100,10 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
             match self.node.child(&key) {
-                Some(node) => map.next_value_seed(Seed { node, found: self.found })?,
+                Some(node) => map.next_value_seed(Seed {
+                    node,
+                    found: self.found,
+                })?,
                 None => drop(map.next_value::<IgnoredAny>()?),
             }
         }
@@ -136,7 +146,13 @@ mod tests {
 
     #[test]
     fn scalars_are_found_and_everything_else_is_skipped() {
-        let paths = Paths::new(["spec.nodeName", "status.phase", "spec.unschedulable", "status.n", "spec.gone"]);
+        let paths = Paths::new([
+            "spec.nodeName",
+            "status.phase",
+            "spec.unschedulable",
+            "status.n",
+            "spec.gone",
+        ]);
         let json = br#"{"x":[{"spec":1}],"spec":{"a":{"nodeName":"no"},"nodeName":"n\u0031","unschedulable":true},"status":{"phase":"Running","n":3}}"#;
         let found = paths.pluck(json).unwrap();
         let texts: Vec<_> = found.iter().map(|f| f.as_deref()).collect();

@@ -1,0 +1,103 @@
+//! The one write there is: a transaction that compares the object's revision, and the fence if there is one, and then puts or deletes.
+
+use crate::{Error, Fence};
+use bytes::Bytes;
+use raftstore::pb::{
+    Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, ResponseOp, TxnRequest, TxnResponse, compare,
+    request_op, response_op,
+};
+
+/// What to do with the key once the compares hold.
+pub(crate) enum Change {
+    Put(Bytes),
+    Delete,
+}
+
+/// A write that is refused unless the key was last modified at `revision` (0: does not exist).
+pub(crate) struct Write<'a> {
+    pub key: &'a str,
+    pub revision: i64,
+    pub change: Change,
+    pub fence: Option<&'a Fence>,
+}
+
+/// What came of it.
+pub(crate) enum Outcome {
+    /// Done, at this revision.
+    Done(i64),
+    /// The key is not at the revision that was compared; this is what it is now (`None`: gone), as `(value, mod_revision)`.
+    Lost(Option<(Bytes, i64)>),
+}
+
+impl Write<'_> {
+    /// On failure the transaction reads the key and the fence, so that the caller needs no second trip to learn why.
+    pub(crate) fn request(&self) -> TxnRequest {
+        let key = Bytes::copy_from_slice(self.key.as_bytes());
+        let mut request = TxnRequest {
+            compare: vec![modified_at(key.clone(), self.revision)],
+            ..TxnRequest::default()
+        };
+        request.success.push(match &self.change {
+            Change::Put(value) => op(request_op::Request::RequestPut(PutRequest {
+                key: key.clone(),
+                value: value.clone(),
+                ..PutRequest::default()
+            })),
+            Change::Delete => op(request_op::Request::RequestDeleteRange(DeleteRangeRequest {
+                key: key.clone(),
+                ..DeleteRangeRequest::default()
+            })),
+        });
+        request.failure.push(read(key));
+        if let Some(fence) = self.fence {
+            let key = Bytes::copy_from_slice(&fence.key);
+            request.compare.push(modified_at(key.clone(), fence.token));
+            request.failure.push(read(key));
+        }
+        request
+    }
+
+    pub(crate) fn outcome(&self, response: TxnResponse) -> Result<Outcome, Error> {
+        if response.succeeded {
+            return Ok(Outcome::Done(response.header.map_or(0, |header| header.revision)));
+        }
+        let mut reads = response.responses.into_iter().map(first);
+        let current = reads.next().flatten();
+        if let Some(fence) = self.fence
+            && reads.next().flatten().map_or(0, |(_, revision)| revision) != fence.token
+        {
+            return Err(Error::Fenced);
+        }
+        Ok(Outcome::Lost(current))
+    }
+}
+
+fn modified_at(key: Bytes, revision: i64) -> Compare {
+    Compare {
+        key,
+        result: compare::CompareResult::Equal.into(),
+        target: compare::CompareTarget::Mod.into(),
+        target_union: Some(compare::TargetUnion::ModRevision(revision)),
+        ..Compare::default()
+    }
+}
+
+fn read(key: Bytes) -> RequestOp {
+    op(request_op::Request::RequestRange(RangeRequest {
+        key,
+        ..RangeRequest::default()
+    }))
+}
+
+fn op(request: request_op::Request) -> RequestOp {
+    RequestOp { request: Some(request) }
+}
+
+fn first(response: ResponseOp) -> Option<(Bytes, i64)> {
+    match response.response {
+        Some(response_op::Response::ResponseRange(range)) => {
+            range.kvs.into_iter().next().map(|kv| (kv.value, kv.mod_revision))
+        }
+        _ => None,
+    }
+}
