@@ -1,1 +1,35 @@
-//! The Kubernetes object model: schema registry, codecs, defaulting, quantities, selectors.
+//! The Kubernetes object model: what objects look like, and every pure function on them that more than one part needs.
+//!
+//! # Theory
+//! Objects are dynamic: a `serde_json::Value` whose keys are sorted (canonical JSON is `to_vec` of it). What they may
+//! contain is data too: one [`Schema`] per kind, compiled from a table of facts about Kubernetes v1.36. Decoding, strict
+//! validation, pruning, protobuf, defaulting, strategic merge and OpenAPI are each one walk over that schema, so a custom
+//! resource that compiles to the same form gets all of them.
+//!
+//! # Promises
+//! - No I/O and no clock. Every function is a function of its arguments.
+//! - A decoded object has no nulls, no unknown fields, and canonical quantities and times; decoding it again changes
+//!   nothing.
+//! - Bad input is an error with a text that users of kubectl know; never a panic.
+//!
+//! # Left out
+//! Validation of values beyond their types (the API server's strategies), server-side apply, schemas of custom resources,
+//! conversion between versions, field descriptions.
+
+pub mod quantity;
+pub mod resources;
+pub mod schema;
+
+mod codec;
+mod error;
+mod gvk;
+mod limits;
+mod protobuf;
+
+pub use codec::{Decoded, FieldValidation, MediaType, conform, decode, decode_yaml};
+pub use error::{DecodeError, EncodeError, PatchError, QuantityError, SelectorError};
+pub use gvk::Gvk;
+pub use protobuf::{decode_protobuf, encode_protobuf, encode_protobuf_raw};
+pub use quantity::Quantity;
+pub use resources::{Resource, Subresource, group_versions, resource, resource_of, resources};
+pub use schema::{Registry, Schema, registry};

@@ -1,0 +1,214 @@
+//! The rows. A row is written with a builder so that verbs and subresources that most resources share are derived.
+
+use super::{Resource, Subresource};
+
+/// What a stored resource can do.
+const STANDARD: &[&str] = &[
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+];
+/// Stored, but never deleted as a collection.
+const NO_COLLECTION: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
+/// Asked, never stored.
+const CREATE: &[&str] = &["create"];
+const UPDATE: &[&str] = &["update"];
+const GET: &[&str] = &["get"];
+const READ_WRITE: &[&str] = &["get", "patch", "update"];
+const STREAM: &[&str] = &["create", "get"];
+const ALL: &[&str] = &["all"];
+
+const fn stored(
+    group: &'static str,
+    version: &'static str,
+    name: &'static str,
+    singular: &'static str,
+    kind: &'static str,
+) -> Resource {
+    Resource {
+        group,
+        version,
+        name,
+        singular,
+        kind,
+        namespaced: true,
+        short_names: &[],
+        categories: &[],
+        verbs: STANDARD,
+        subresources: &[],
+    }
+}
+
+/// A review: posted, answered, forgotten.
+const fn review(group: &'static str, name: &'static str, singular: &'static str, kind: &'static str) -> Resource {
+    stored(group, "v1", name, singular, kind).verbs(CREATE).cluster()
+}
+
+impl Resource {
+    const fn cluster(mut self) -> Resource {
+        self.namespaced = false;
+        self
+    }
+
+    const fn verbs(mut self, verbs: &'static [&'static str]) -> Resource {
+        self.verbs = verbs;
+        self
+    }
+
+    const fn short(mut self, names: &'static [&'static str]) -> Resource {
+        self.short_names = names;
+        self
+    }
+
+    const fn category(mut self, names: &'static [&'static str]) -> Resource {
+        self.categories = names;
+        self
+    }
+
+    const fn with(mut self, subresources: &'static [Subresource]) -> Resource {
+        self.subresources = subresources;
+        self
+    }
+}
+
+const fn sub(
+    name: &'static str,
+    (group, version, kind): (&'static str, &'static str, &'static str),
+    verbs: &'static [&'static str],
+) -> Subresource {
+    Subresource {
+        name,
+        group,
+        version,
+        kind,
+        verbs,
+    }
+}
+
+const fn status(group: &'static str, version: &'static str, kind: &'static str) -> Subresource {
+    sub("status", (group, version, kind), READ_WRITE)
+}
+
+const SCALE: Subresource = sub("scale", ("autoscaling", "v1", "Scale"), READ_WRITE);
+
+const POD: &[Subresource] = &[
+    sub("attach", ("", "v1", "PodAttachOptions"), STREAM),
+    sub("binding", ("", "v1", "Binding"), CREATE),
+    sub("ephemeralcontainers", ("", "v1", "Pod"), READ_WRITE),
+    sub("eviction", ("policy", "v1", "Eviction"), CREATE),
+    sub("exec", ("", "v1", "PodExecOptions"), STREAM),
+    sub("log", ("", "v1", "Pod"), GET),
+    sub("portforward", ("", "v1", "PodPortForwardOptions"), STREAM),
+    status("", "v1", "Pod"),
+];
+
+const AUTHENTICATION: &str = "authentication.k8s.io";
+const AUTHORIZATION: &str = "authorization.k8s.io";
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// Every resource served, in the order of discovery.
+pub const RESOURCES: &[Resource] = &[
+    stored("", "v1", "bindings", "binding", "Binding").verbs(CREATE),
+    stored("", "v1", "configmaps", "configmap", "ConfigMap").short(&["cm"]),
+    stored("", "v1", "endpoints", "endpoints", "Endpoints").short(&["ep"]),
+    stored("", "v1", "events", "event", "Event").short(&["ev"]),
+    stored("", "v1", "namespaces", "namespace", "Namespace")
+        .cluster()
+        .short(&["ns"])
+        .verbs(NO_COLLECTION)
+        .with(&[
+            sub("finalize", ("", "v1", "Namespace"), UPDATE),
+            status("", "v1", "Namespace"),
+        ]),
+    stored("", "v1", "nodes", "node", "Node")
+        .cluster()
+        .short(&["no"])
+        .with(&[status("", "v1", "Node")]),
+    stored("", "v1", "pods", "pod", "Pod")
+        .short(&["po"])
+        .category(ALL)
+        .with(POD),
+    stored("", "v1", "secrets", "secret", "Secret"),
+    stored("", "v1", "serviceaccounts", "serviceaccount", "ServiceAccount")
+        .short(&["sa"])
+        .with(&[sub("token", (AUTHENTICATION, "v1", "TokenRequest"), CREATE)]),
+    stored("", "v1", "services", "service", "Service")
+        .short(&["svc"])
+        .category(ALL)
+        .with(&[status("", "v1", "Service")]),
+    stored("apps", "v1", "deployments", "deployment", "Deployment")
+        .short(&["deploy"])
+        .category(ALL)
+        .with(&[SCALE, status("apps", "v1", "Deployment")]),
+    stored("apps", "v1", "replicasets", "replicaset", "ReplicaSet")
+        .short(&["rs"])
+        .category(ALL)
+        .with(&[SCALE, status("apps", "v1", "ReplicaSet")]),
+    stored("events.k8s.io", "v1", "events", "event", "Event").short(&["ev"]),
+    review(
+        AUTHENTICATION,
+        "selfsubjectreviews",
+        "selfsubjectreview",
+        "SelfSubjectReview",
+    ),
+    review(AUTHENTICATION, "tokenreviews", "tokenreview", "TokenReview"),
+    stored(
+        AUTHORIZATION,
+        "v1",
+        "localsubjectaccessreviews",
+        "localsubjectaccessreview",
+        "LocalSubjectAccessReview",
+    )
+    .verbs(CREATE),
+    review(
+        AUTHORIZATION,
+        "selfsubjectaccessreviews",
+        "selfsubjectaccessreview",
+        "SelfSubjectAccessReview",
+    ),
+    review(
+        AUTHORIZATION,
+        "selfsubjectrulesreviews",
+        "selfsubjectrulesreview",
+        "SelfSubjectRulesReview",
+    ),
+    review(
+        AUTHORIZATION,
+        "subjectaccessreviews",
+        "subjectaccessreview",
+        "SubjectAccessReview",
+    ),
+    stored(
+        "policy",
+        "v1",
+        "poddisruptionbudgets",
+        "poddisruptionbudget",
+        "PodDisruptionBudget",
+    )
+    .short(&["pdb"])
+    .with(&[status("policy", "v1", "PodDisruptionBudget")]),
+    stored(
+        RBAC,
+        "v1",
+        "clusterrolebindings",
+        "clusterrolebinding",
+        "ClusterRoleBinding",
+    )
+    .cluster(),
+    stored(RBAC, "v1", "clusterroles", "clusterrole", "ClusterRole").cluster(),
+    stored(RBAC, "v1", "rolebindings", "rolebinding", "RoleBinding"),
+    stored(RBAC, "v1", "roles", "role", "Role"),
+    stored("coordination.k8s.io", "v1", "leases", "lease", "Lease"),
+    stored(
+        "discovery.k8s.io",
+        "v1",
+        "endpointslices",
+        "endpointslice",
+        "EndpointSlice",
+    ),
+];
