@@ -1,0 +1,173 @@
+//! RocksDB keeps the backend's contract, and the machine over it agrees with the model.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use backend::Rocks;
+use bytes::Bytes;
+use mvcc::{
+    Backend, Family, LogId, Machine, RangeEnd, Rows, WriteBatch,
+    contract::{self, Lab},
+};
+use proto::{
+    etcd::etcdserverpb::PutRequest,
+    raft::{Batch, Request, request::Op},
+};
+
+/// Directories of one test, with the one that the latest tables are in.
+struct Disk {
+    root: tempfile::TempDir,
+    used: AtomicUsize,
+}
+
+impl Disk {
+    fn new() -> Self {
+        Self {
+            root: tempfile::tempdir().expect("tempdir"),
+            used: AtomicUsize::new(0),
+        }
+    }
+
+    fn next(&self) -> PathBuf {
+        self.root
+            .path()
+            .join(self.used.fetch_add(1, Ordering::Relaxed).to_string())
+    }
+
+    /// A stop without a flush: the files as they are on disk now, as if the process had been killed. (Closing RocksDB
+    /// would flush.)
+    fn crash(&self, rocks: Rocks) -> Rocks {
+        let debug = format!("{rocks:?}");
+        let tables = debug.split('"').nth(1).expect("Debug shows the path");
+        let root = Path::new(tables).parent().expect("inside its directory");
+        let copy = self.next();
+        copy_directory(root, &copy);
+        drop(rocks);
+        Rocks::open(copy).expect("open")
+    }
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("create");
+    for entry in fs::read_dir(from).expect("list") {
+        let entry = entry.expect("list");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("type").is_dir() {
+            copy_directory(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("copy");
+        }
+    }
+}
+
+#[test]
+fn rocksdb_keeps_the_contract() {
+    let disk = Disk::new();
+    let lab = Lab {
+        fresh: &|| Rocks::open(disk.next()).expect("open"),
+        crash: &|rocks| disk.crash(rocks),
+    };
+    contract::suite(&lab);
+}
+
+fn put(key: &str, value: &str) -> Batch {
+    let put = PutRequest {
+        key: Bytes::copy_from_slice(key.as_bytes()),
+        value: Bytes::copy_from_slice(value.as_bytes()),
+        ..PutRequest::default()
+    };
+    Batch {
+        requests: vec![Request { op: Some(Op::Put(put)) }],
+    }
+}
+
+#[test]
+fn a_clean_stop_loses_nothing() {
+    let disk = Disk::new();
+    let path = disk.next();
+    let mut machine = Machine::open(Arc::new(Rocks::open(&path).expect("open"))).expect("load");
+    for index in 1..=100 {
+        machine
+            .apply(LogId { term: 1, index }, &put(&format!("k{index:03}"), "value"))
+            .expect("apply");
+    }
+    drop(machine);
+    let machine = Machine::open(Arc::new(Rocks::open(&path).expect("open"))).expect("load");
+    assert_eq!(machine.applied(), Some(LogId { term: 1, index: 100 }));
+    let view = machine.view();
+    assert_eq!(view.range(b"k050", RangeEnd::Unbounded).count(), 51);
+    assert_eq!(view.get(b"k007").map(|entry| entry.mod_revision), Some(8));
+}
+
+#[test]
+fn what_a_crash_left_is_removed_and_foreign_files_stay() {
+    let disk = Disk::new();
+    let path = disk.next();
+    drop(Rocks::open(&path).expect("open"));
+    for name in ["incoming-000009", "checkpoint-000010", "tables-000011", "notes-000012"] {
+        fs::create_dir(path.join(name)).expect("create");
+    }
+    drop(Rocks::open(&path).expect("open"));
+    let mut left: Vec<String> = fs::read_dir(&path)
+        .expect("list")
+        .map(|entry| entry.expect("list").file_name().to_string_lossy().into_owned())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["LIVE", "notes-000012", "tables-000001"]);
+}
+
+#[test]
+fn tables_without_their_name_are_not_taken_for_a_new_member() {
+    let disk = Disk::new();
+    let path = disk.next();
+    drop(Rocks::open(&path).expect("open"));
+    fs::remove_file(path.join("LIVE")).expect("remove");
+    let error = Rocks::open(&path)
+        .expect_err("opened an empty store beside a full one")
+        .to_string();
+    assert!(error.contains("LIVE") && error.contains("tables-000001"), "{error}");
+}
+
+#[test]
+fn a_second_process_is_refused_by_name() {
+    let disk = Disk::new();
+    let path = disk.next();
+    let first = Rocks::open(&path).expect("open");
+    let error = Rocks::open(&path).expect_err("two owners").to_string();
+    assert!(error.contains(&path.display().to_string()), "{error}");
+    drop(first);
+}
+
+#[test]
+fn checkpoints_and_replaced_tables_leave_the_disk() {
+    let disk = Disk::new();
+    let path = disk.next();
+    let rocks = Rocks::open(&path).expect("open");
+    let mut batch = WriteBatch::new();
+    batch.put(Family::Latest, &b"a"[..], &b"1"[..]);
+    rocks.write(&batch).expect("write");
+    rocks.flush().expect("flush");
+    let checkpoint = rocks.checkpoint().expect("checkpoint");
+    let mut installer = rocks.installer().expect("installer");
+    while installer.received() < checkpoint.len() {
+        let piece = checkpoint.read_at(installer.received(), 1 << 16).expect("read");
+        installer.write(&piece).expect("write");
+    }
+    let pinned = rocks.pin();
+    installer.finish().expect("finish");
+    drop(checkpoint);
+    assert_eq!(
+        fs::read_dir(&path).expect("list").count(),
+        3,
+        "LIVE, the new tables and the pinned old ones"
+    );
+    assert!(pinned.get(Family::Latest, b"a").expect("get").is_some());
+    drop(pinned);
+    assert_eq!(fs::read_dir(&path).expect("list").count(), 2, "LIVE and the new tables");
+}
