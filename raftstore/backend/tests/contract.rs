@@ -1,7 +1,7 @@
 //! RocksDB keeps the backend's contract, and the machine over it agrees with the model.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -46,24 +46,46 @@ impl Disk {
         let debug = format!("{rocks:?}");
         let tables = debug.split('"').nth(1).expect("Debug shows the path");
         let root = Path::new(tables).parent().expect("inside its directory");
-        let copy = self.next();
-        copy_directory(root, &copy);
+        // Compactions go on in the background: a copy counts only if nothing changed while it was made.
+        let copy = loop {
+            let copy = self.next();
+            let before = listing(root);
+            if copy_directory(root, &copy).is_ok() && listing(root) == before {
+                break copy;
+            }
+        };
         drop(rocks);
         Rocks::open(copy).expect("open")
     }
 }
 
-fn copy_directory(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("create");
-    for entry in fs::read_dir(from).expect("list") {
-        let entry = entry.expect("list");
-        let target = to.join(entry.file_name());
-        if entry.file_type().expect("type").is_dir() {
-            copy_directory(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("copy");
+/// Every file under a directory with its length.
+fn listing(path: &Path) -> Vec<(PathBuf, u64)> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).expect("list").flatten() {
+        match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => files.extend(listing(&entry.path())),
+            Ok(metadata) => files.push((entry.path(), metadata.len())),
+            // Removed since it was listed.
+            Err(_) => {}
         }
     }
+    files.sort();
+    files
+}
+
+fn copy_directory(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_directory(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }
 
 #[test]

@@ -251,7 +251,7 @@ impl<'a, B: Backend> Applier<'a, B> {
             AlarmAction::Activate => {
                 self.set_alarms(|alarms| {
                     if !alarms.contains(&named) {
-                        alarms.push(named.clone());
+                        alarms.push(named);
                     }
                 });
                 vec![named]

@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 use prost::Message;
-use proto::etcd::mvccpb::KeyValue;
+use proto::{etcd::mvccpb::KeyValue, state::Sweep};
 
 use crate::{
     Direction, Family, Fault, Rows, Step, WriteBatch,
@@ -33,40 +33,43 @@ struct Met {
 /// Plans the next step: after at least `rows_max` changes it ends at the next revision.
 pub(crate) fn plan(rows: &impl Rows, compacted: i64, rows_max: usize) -> Result<(WriteBatch, Swept), Fault> {
     let mut writes = WriteBatch::new();
-    let swept = swept(rows)?;
-    if swept >= compacted {
+    let progress: Sweep = match rows.get(Family::Meta, encoding::SWEEP)? {
+        Some(stored) => encoding::decode(Family::Meta, encoding::SWEEP, &stored)?,
+        None => Sweep::default(),
+    };
+    if progress.done_for >= compacted {
         return Ok((writes, Swept { removed: 0, done: true }));
     }
-    let (met, next) = walk(rows, swept, compacted, rows_max)?;
+    let (met, stopped_at) = walk(rows, progress.next_revision, compacted, rows_max)?;
     let mut removed = 0;
     for change in &met {
         removed += remove(rows, &mut writes, change, compacted)?;
     }
-    writes.put(Family::Meta, encoding::SWEPT, next.to_be_bytes().to_vec());
+    let progress = match stopped_at {
+        Some(next_revision) => Sweep {
+            next_revision,
+            ..progress
+        },
+        // The compacted revision itself is met again next time: a tombstone there stays until then.
+        None => Sweep {
+            next_revision: compacted,
+            done_for: compacted,
+        },
+    };
+    writes.put(Family::Meta, encoding::SWEEP, encoding::encode(&progress));
     Ok((
         writes,
         Swept {
             removed,
-            done: next >= compacted,
+            done: stopped_at.is_none(),
         },
     ))
 }
 
-/// Where the walk stands: every revision below is dealt with.
-fn swept(rows: &impl Rows) -> Result<i64, Fault> {
-    let Some(stored) = rows.get(Family::Meta, encoding::SWEPT)? else {
-        return Ok(0);
-    };
-    let bytes = stored[..]
-        .try_into()
-        .map_err(|_| Fault::corrupt(Family::Meta, encoding::SWEPT, "not a revision"))?;
-    Ok(i64::from_be_bytes(bytes))
-}
-
-fn walk(rows: &impl Rows, from: i64, compacted: i64, rows_max: usize) -> Result<(Vec<Met>, i64), Fault> {
+/// The changes from a revision on, and where they go on if there are more.
+fn walk(rows: &impl Rows, from: i64, compacted: i64, rows_max: usize) -> Result<(Vec<Met>, Option<i64>), Fault> {
     let mut met: Vec<Met> = Vec::new();
-    // The compacted revision itself is met again next time: a tombstone there stays until then.
-    let mut next = compacted;
+    let mut next = None;
     let mut outcome = Ok(());
     let first = rev_key(Place { revision: from, sub: 0 }, false);
     rows.scan(Family::Rev, Direction::Forward, Some(&first), &mut |key, value| {
@@ -92,7 +95,7 @@ fn walk(rows: &impl Rows, from: i64, compacted: i64, rows_max: usize) -> Result<
             .last()
             .is_some_and(|last| last.place.revision != change.place.revision);
         if new_revision && met.len() >= rows_max {
-            next = change.place.revision;
+            next = Some(change.place.revision);
             return Step::Stop;
         }
         met.push(change);

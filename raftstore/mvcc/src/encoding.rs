@@ -10,8 +10,8 @@ use crate::{Family, Fault};
 pub(crate) const APPLIED: &[u8] = b"applied";
 pub(crate) const COUNTERS: &[u8] = b"counters";
 pub(crate) const ALARMS: &[u8] = b"alarms";
-/// All rows of revisions below this one have been handled by physical compaction.
-pub(crate) const SWEPT: &[u8] = b"swept";
+/// How far physical compaction has come.
+pub(crate) const SWEEP: &[u8] = b"sweep";
 /// Before the names of the caller's records in `Meta`.
 const RECORD_PREFIX: &[u8] = b"record/";
 

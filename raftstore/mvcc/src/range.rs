@@ -10,6 +10,9 @@ use proto::etcd::etcdserverpb::{
 
 use crate::{DeterministicError, Entry};
 
+/// A range of keys as the standard library's collections take it.
+pub(crate) type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
 /// Where a range that begins with a key ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RangeEnd<'a> {
@@ -43,7 +46,7 @@ impl<'a> RangeEnd<'a> {
     }
 
     /// The range as bounds, or `None` if it is empty.
-    pub(crate) fn bounds(self, start: &'a [u8]) -> Option<(Bound<&'a [u8]>, Bound<&'a [u8]>)> {
+    pub(crate) fn bounds(self, start: &'a [u8]) -> Option<Bounds<'a>> {
         match self {
             Self::Single => Some((Bound::Included(start), Bound::Included(start))),
             Self::Before(end) if end <= start => None,
