@@ -1,0 +1,130 @@
+//! The KV service.
+
+use std::sync::Arc;
+
+use futures::{Stream, stream};
+use mvcc::validate;
+use prost::Message;
+use proto::etcd::etcdserverpb::{
+    CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse,
+    RangeRequest, RangeResponse, RangeStreamResponse, TxnRequest, TxnResponse,
+    range_request::{SortOrder, SortTarget},
+};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    Refusal,
+    door::Door,
+    error::{status, unimplemented},
+    limits,
+    services::etcdserverpb::kv_server::Kv,
+};
+
+pub(crate) struct KvService(pub Arc<Door>);
+
+type Answer<T> = Result<Response<T>, Status>;
+
+fn refused(error: mvcc::DeterministicError) -> Status {
+    Refusal::from(error).into()
+}
+
+fn check_size(request: &impl Message) -> Result<(), Status> {
+    if request.encoded_len() > limits::REQUEST_BYTES_MAX {
+        return Err(Refusal::RequestTooLarge.into());
+    }
+    Ok(())
+}
+
+impl KvService {
+    async fn read(&self, request: RangeRequest) -> Result<RangeResponse, Status> {
+        validate::range(&request).map_err(refused)?;
+        if !request.serializable {
+            self.0.require_voter()?;
+        }
+        let mut response = self.0.store.range(request).await.map_err(status)?;
+        self.0.stamp(&mut response.header);
+        Ok(response)
+    }
+}
+
+#[tonic::async_trait]
+impl Kv for KvService {
+    async fn range(&self, request: Request<RangeRequest>) -> Answer<RangeResponse> {
+        self.read(request.into_inner()).await.map(Response::new)
+    }
+
+    type RangeStreamStream = std::pin::Pin<Box<dyn Stream<Item = Result<RangeStreamResponse, Status>> + Send>>;
+
+    async fn range_stream(&self, request: Request<RangeRequest>) -> Answer<Self::RangeStreamStream> {
+        let request = request.into_inner();
+        let sorted = request.sort_order() != SortOrder::None || request.sort_target() != SortTarget::Key;
+        let filtered = request.min_mod_revision != 0
+            || request.max_mod_revision != 0
+            || request.min_create_revision != 0
+            || request.max_create_revision != 0;
+        if sorted || filtered {
+            return Err(unimplemented(
+                "a streamed range with an order or revision filters",
+                "use Range",
+            ));
+        }
+        let response = self.read(request).await?;
+        Ok(Response::new(Box::pin(stream::iter(
+            chunks(response).into_iter().map(Ok),
+        ))))
+    }
+
+    async fn put(&self, request: Request<PutRequest>) -> Answer<PutResponse> {
+        let request = request.into_inner();
+        validate::put(&request).map_err(refused)?;
+        check_size(&request)?;
+        let mut response = self.0.store.put(request).await.map_err(status)?;
+        self.0.stamp(&mut response.header);
+        Ok(Response::new(response))
+    }
+
+    async fn delete_range(&self, request: Request<DeleteRangeRequest>) -> Answer<DeleteRangeResponse> {
+        let request = request.into_inner();
+        validate::delete_range(&request).map_err(refused)?;
+        check_size(&request)?;
+        let mut response = self.0.store.delete_range(request).await.map_err(status)?;
+        self.0.stamp(&mut response.header);
+        Ok(Response::new(response))
+    }
+
+    async fn txn(&self, request: Request<TxnRequest>) -> Answer<TxnResponse> {
+        let request = request.into_inner();
+        validate::txn(&request, limits::TXN_OPERATIONS_MAX).map_err(refused)?;
+        check_size(&request)?;
+        let mut response = self.0.store.txn(request).await.map_err(status)?;
+        self.0.stamp(&mut response.header);
+        Ok(Response::new(response))
+    }
+
+    async fn compact(&self, request: Request<CompactionRequest>) -> Answer<CompactionResponse> {
+        let mut response = self.0.store.compact(request.into_inner()).await.map_err(status)?;
+        self.0.stamp(&mut response.header);
+        Ok(Response::new(response))
+    }
+}
+
+/// Cuts a range into messages. Only the last says what is true of the whole: header, `more` and `count`.
+fn chunks(mut response: RangeResponse) -> Vec<RangeStreamResponse> {
+    let mut rest = std::mem::take(&mut response.kvs);
+    let mut chunks = Vec::with_capacity(rest.len() / limits::RANGE_STREAM_KEYS + 1);
+    while rest.len() > limits::RANGE_STREAM_KEYS {
+        let later = rest.split_off(limits::RANGE_STREAM_KEYS);
+        let kvs = std::mem::replace(&mut rest, later);
+        chunks.push(RangeStreamResponse {
+            range_response: Some(RangeResponse {
+                kvs,
+                ..Default::default()
+            }),
+        });
+    }
+    response.kvs = rest;
+    chunks.push(RangeStreamResponse {
+        range_response: Some(response),
+    });
+    chunks
+}

@@ -1,0 +1,75 @@
+//! The Lease service.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures::{Stream, stream};
+use proto::etcd::etcdserverpb::{
+    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseLeasesRequest,
+    LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
+};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{
+    Refusal,
+    door::{Door, requires_leader},
+    error::status,
+    services::etcdserverpb::lease_server::Lease,
+};
+
+pub(crate) struct LeaseService(pub Arc<Door>);
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl Lease for LeaseService {
+    async fn lease_grant(&self, request: Request<LeaseGrantRequest>) -> Answer<LeaseGrantResponse> {
+        let mut response = self.0.store.lease_grant(request.into_inner()).await.map_err(status)?;
+        self.0.stamp(&mut response.header);
+        Ok(Response::new(response))
+    }
+
+    async fn lease_revoke(&self, request: Request<LeaseRevokeRequest>) -> Answer<LeaseRevokeResponse> {
+        let mut response = self.0.store.lease_revoke(request.into_inner()).await.map_err(status)?;
+        self.0.stamp(&mut response.header);
+        Ok(Response::new(response))
+    }
+
+    type LeaseKeepAliveStream = Pin<Box<dyn Stream<Item = Result<LeaseKeepAliveResponse, Status>> + Send>>;
+
+    async fn lease_keep_alive(
+        &self,
+        request: Request<Streaming<LeaseKeepAliveRequest>>,
+    ) -> Answer<Self::LeaseKeepAliveStream> {
+        let required = requires_leader(request.metadata());
+        let state = (self.0.clone(), request.into_inner());
+        let answers = stream::try_unfold(state, move |(door, mut requests)| async move {
+            let request = tokio::select! {
+                request = requests.message() => request?,
+                () = door.leader_lost(required) => return Err(Refusal::NoLeader.into()),
+                () = door.stop.cancelled() => return Err(Refusal::Stopped.into()),
+            };
+            let Some(request) = request else { return Ok(None) };
+            let mut response = door.store.lease_keep_alive(request.id).await.map_err(status)?;
+            door.stamp(&mut response.header);
+            Ok(Some((response, (door, requests))))
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn lease_time_to_live(&self, request: Request<LeaseTimeToLiveRequest>) -> Answer<LeaseTimeToLiveResponse> {
+        let mut response = self
+            .0
+            .store
+            .lease_time_to_live(request.into_inner())
+            .await
+            .map_err(status)?;
+        self.0.stamp(&mut response.header);
+        Ok(Response::new(response))
+    }
+
+    async fn lease_leases(&self, _request: Request<LeaseLeasesRequest>) -> Answer<LeaseLeasesResponse> {
+        let mut response = self.0.store.leases().await.map_err(status)?;
+        self.0.stamp(&mut response.header);
+        Ok(Response::new(response))
+    }
+}

@@ -1,0 +1,57 @@
+//! Every bound of the door, by name. Those that clients know are etcd's defaults.
+
+use std::time::Duration;
+
+/// The largest request.
+pub const REQUEST_BYTES_MAX: usize = raftstore::limits::REQUEST_BYTES;
+/// What gRPC may add to a request before it is refused unread.
+pub const GRPC_OVERHEAD_BYTES: usize = 512 << 10;
+/// The largest message read from a client.
+pub const MESSAGE_BYTES_MAX: usize = REQUEST_BYTES_MAX + GRPC_OVERHEAD_BYTES;
+/// Operations in one transaction, nested ones included.
+pub const TXN_OPERATIONS_MAX: usize = 128;
+
+/// Events of several revisions are joined into one watch response up to this size; a fragment is no larger either.
+pub const WATCH_RESPONSE_BYTES: usize = REQUEST_BYTES_MAX;
+/// Watch responses waiting for one slow client.
+pub const WATCH_RESPONSES_QUEUED_MAX: usize = 16;
+/// Watchers on one stream.
+pub const WATCHERS_PER_STREAM_MAX: usize = 100_000;
+/// How often an idle watcher that asked for it is told of progress.
+pub const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
+
+/// A stream that requires a leader ends after this many election timeouts without one.
+pub const LEADERLESS_ELECTIONS_MAX: u32 = 3;
+
+/// Keys in one message of a streamed range.
+pub const RANGE_STREAM_KEYS: usize = 1_000;
+
+/// Connections of one listener.
+pub const CONNECTIONS_MAX: usize = 16_384;
+/// A TLS handshake must be finished within this time.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// After a failure to accept (no file descriptors left) the next attempt waits this long.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// At a stop, connections get this long to finish what they are answering.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Requests under way on one connection.
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 65_536;
+/// Streams a client may cancel before they were looked at; beyond it the connection is an attack.
+pub const CANCELLED_STREAMS_MAX: usize = 1_024;
+/// HTTP/2 flow control windows.
+pub const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+/// See [`STREAM_WINDOW_BYTES`].
+pub const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// An idle connection is asked for a sign of life this often.
+pub const PING_INTERVAL: Duration = Duration::from_secs(60);
+/// And is given up without an answer after this time.
+pub const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// `/health` and the health service give up on the store after this time.
+pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the health service's watch looks.
+pub const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+
+const _: () = assert!(REQUEST_BYTES_MAX < MESSAGE_BYTES_MAX);
+const _: () = assert!(STREAM_WINDOW_BYTES <= CONNECTION_WINDOW_BYTES);
+const _: () = assert!(TXN_OPERATIONS_MAX <= mvcc::limits::TXN_OPERATIONS_MAX);

@@ -1,0 +1,204 @@
+//! The door seen through the distribution's own etcdctl. Skipped, visibly, where there is none.
+
+use std::{
+    net::SocketAddr,
+    process::{Command, Output, Stdio},
+    sync::LazyLock,
+};
+
+use etcd::{EtcdConfig, serve};
+use raftstore::Store;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    net::TcpListener,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+static HAS_ETCDCTL: LazyLock<bool> = LazyLock::new(|| {
+    let found = Command::new("etcdctl").arg("version").env("ETCDCTL_API", "3").output().is_ok();
+    if !found {
+        eprintln!("SKIPPED: there is no etcdctl (Debian: etcd-client)");
+    }
+    found
+});
+
+struct Door {
+    address: SocketAddr,
+    _stop: DropGuard,
+}
+
+impl Door {
+    async fn open() -> Option<Self> {
+        if !*HAS_ETCDCTL {
+            return None;
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let store = Store::single_memory().await.unwrap();
+        let config = EtcdConfig::new("one", vec![format!("http://{address}")]);
+        tokio::spawn(serve(listener, None, store, config, stop.clone()));
+        Some(Self { address, _stop: stop.drop_guard() })
+    }
+
+    fn command(&self, line: &str) -> tokio::process::Command {
+        let mut command = Command::new("etcdctl");
+        command.env("ETCDCTL_API", "3").args(["--endpoints", &self.address.to_string()]);
+        command.args(line.split(' ').map(|word| word.replace('_', " ")));
+        let mut command = tokio::process::Command::from(command);
+        command.kill_on_drop(true);
+        command
+    }
+
+    async fn run(&self, line: &str, input: &str) -> Output {
+        use tokio::io::AsyncWriteExt;
+        let mut command = self.command(line);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input.as_bytes()).await.unwrap();
+        drop(stdin);
+        child.wait_with_output().await.unwrap()
+    }
+
+    /// What etcdctl prints, lines joined by `|`.
+    async fn ok(&self, line: &str) -> String {
+        self.ok_with(line, "").await
+    }
+
+    async fn ok_with(&self, line: &str, input: &str) -> String {
+        let output = self.run(line, input).await;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "etcdctl {line}: {errors}");
+        String::from_utf8(output.stdout).unwrap().trim_end().replace('\n', "|")
+    }
+
+    async fn error(&self, line: &str) -> String {
+        let output = self.run(line, "").await;
+        assert!(!output.status.success(), "etcdctl {line} succeeded");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    async fn check(&self, cases: &[(&str, &str)]) {
+        for (line, expected) in cases {
+            assert_eq!(self.ok(line).await, *expected, "etcdctl {line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn keys_are_put_read_and_deleted() {
+    let Some(door) = Door::open().await else { return };
+    door.check(&[
+        ("put a 1", "OK"),
+        ("put a 2 --prev-kv", "OK|a|1"),
+        ("put b 3", "OK"),
+        ("put c 4", "OK"),
+        ("get a", "a|2"),
+        ("get --prefix=true --order=DESCEND --sort-by=KEY --keys-only  ", "c||b||a|"),
+        ("get a c --limit=1", "a|2"),
+        ("get a --rev=2 --print-value-only", "1"),
+        ("get --from-key b --print-value-only", "3|4"),
+        ("del a --prev-kv", "1|a|2"),
+        ("del b z", "2"),
+        ("get a --prefix --count-only --write-out=fields", ""),
+    ][..11])
+    .await;
+    assert!(door.ok("get a --count-only --prefix -w json").await.contains("\"revision\":7"));
+}
+
+#[tokio::test]
+async fn transactions_compare_and_branch() {
+    let Some(door) = Door::open().await else { return };
+    door.ok("put k 1").await;
+    let swap = "mod(\"k\") = \"2\"\n\nput k 2\nget k\n\nget k\n\n";
+    assert_eq!(door.ok_with("txn", swap).await, "SUCCESS||OK||k|2");
+    assert_eq!(door.ok_with("txn", swap).await, "FAILURE||k|2");
+    let twice = door.run("txn", "\nput k 1\nput k 2\n\n\n\n").await;
+    let message = String::from_utf8(twice.stderr).unwrap();
+    assert!(message.contains("etcdserver: duplicate key given in txn request"), "{message}");
+}
+
+#[tokio::test]
+async fn a_watch_replays_from_a_revision_and_follows() {
+    let Some(door) = Door::open().await else { return };
+    door.ok("put dir/a 1").await;
+    door.ok("put dir/a 2").await;
+    door.ok("put other x").await;
+    door.ok("del dir/a").await;
+    let mut watch = door.command("watch --rev=2 --prefix --prev-kv dir/").stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut seen = Vec::new();
+    // PUT: its name, the previous key and value if any, the key and value. DELETE: name, previous, key and nothing.
+    while seen.len() < 13 {
+        seen.push(lines.next_line().await.unwrap().unwrap());
+    }
+    assert_eq!(seen.join("|"), "PUT|dir/a|1|PUT|dir/a|1|dir/a|2|DELETE|dir/a|2|dir/a|"[..].to_string() + "");
+    door.ok("put dir/b 3").await;
+    let live = [lines.next_line().await.unwrap(), lines.next_line().await.unwrap(), lines.next_line().await.unwrap()];
+    assert_eq!(live.map(Option::unwrap), ["PUT", "dir/b", "3"]);
+}
+
+#[tokio::test]
+async fn compaction_has_etcds_errors() {
+    let Some(door) = Door::open().await else { return };
+    for value in 1..=5 {
+        door.ok(&format!("put k {value}")).await;
+    }
+    assert_eq!(door.ok("compaction 4").await, "compacted revision 4");
+    assert_eq!(door.ok("compaction 5 --physical=true").await, "compacted revision 5");
+    let compacted = "etcdserver: mvcc: required revision has been compacted";
+    let future = "etcdserver: mvcc: required revision is a future revision";
+    for (line, expected) in [
+        ("compaction 3", compacted),
+        ("compaction 5", compacted),
+        ("compaction 99", future),
+        ("get k --rev=3", compacted),
+        ("get k --rev=99", future),
+        ("watch k --rev=2", compacted),
+    ] {
+        let message = door.error(line).await;
+        assert!(message.contains(expected), "{line}: {message}");
+    }
+    assert_eq!(door.ok("get k --rev=5").await, "k|4");
+}
+
+#[tokio::test]
+async fn leases_are_granted_kept_alive_and_revoked() {
+    let Some(door) = Door::open().await else { return };
+    let granted = door.ok("lease grant 100").await;
+    let id = granted.split(' ').nth(1).unwrap().to_string();
+    assert_eq!(granted, format!("lease {id} granted with TTL(100s)"));
+    assert_eq!(door.ok(&format!("put --lease={id} k v")).await, "OK");
+    assert_eq!(door.ok("lease list").await, format!("found 1 leases|{id}"));
+    let kept = door.ok(&format!("lease keep-alive --once {id}")).await;
+    assert_eq!(kept, format!("lease {id} keepalived with TTL(100)"));
+    let time = door.ok(&format!("lease timetolive {id} --keys")).await;
+    assert!(time.contains("granted with TTL(100s)") && time.contains("attached keys([k])"), "{time}");
+    assert_eq!(door.ok(&format!("lease revoke {id}")).await, format!("lease {id} revoked"));
+    assert_eq!(door.ok("get k").await, "");
+    assert_eq!(door.ok(&format!("lease timetolive {id}")).await, format!("lease {id} already expired"));
+    assert!(door.error(&format!("lease revoke {id}")).await.contains("etcdserver: requested lease not found"));
+    assert!(door.error("put --lease=1234 k v").await.contains("etcdserver: requested lease not found"));
+}
+
+#[tokio::test]
+async fn the_cluster_describes_itself() {
+    let Some(door) = Door::open().await else { return };
+    let address = door.address;
+    assert!(door.ok("endpoint health").await.is_empty() || door.ok("endpoint health").await.contains("is healthy"));
+    let status = door.ok("endpoint status").await;
+    assert!(status.starts_with(&format!("{address}, 1, 3.6.5, ")) && status.contains(", true, false, "), "{status}");
+    let members = door.ok("member list").await;
+    assert!(members.contains(&format!("http://{address}")) && members.contains("started"), "{members}");
+    assert_eq!(door.ok("alarm list").await, "");
+    assert!(door.ok("defrag").await.contains("Finished defragmenting"));
+    assert!(door.error("member add two --peer-urls=http://127.0.0.1:1").await.contains("proreus"));
+}
+
+#[tokio::test]
+async fn authentication_is_off_and_says_so() {
+    let Some(door) = Door::open().await else { return };
+    // A client with a user name goes on without a token, as with an etcd whose authentication is off.
+    assert_eq!(door.ok("--user=root:secret put k v").await, "OK");
+    assert!(door.error("user add x:y --interactive=false").await.contains("client certificates"));
+}
