@@ -11,7 +11,7 @@ use crate::{Meta, Projection, Resource};
 pub const NODES: Resource = Resource::cluster("", "v1", "Node", "nodes");
 
 /// A Node.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
 pub struct Node {
     /// Metadata.
@@ -23,7 +23,7 @@ pub struct Node {
 }
 
 /// The spec of a Node.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeSpec {
     /// The network of its Pods; empty until one is assigned.
@@ -58,7 +58,7 @@ pub struct Taint {
 }
 
 /// The status of a Node.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeStatus {
     /// What it has.
@@ -95,7 +95,7 @@ pub struct NodeCondition {
 }
 
 /// An address of a Node.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
 pub struct Address {
     /// `InternalIP`, `ExternalIP`, `Hostname`, ...
@@ -106,7 +106,7 @@ pub struct Address {
 }
 
 /// An image a Node holds.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ContainerImage {
     /// Names and digests.

@@ -12,7 +12,7 @@ use crate::{Meta, Projection, Resource};
 pub const PODS: Resource = Resource::namespaced("", "v1", "Pod", "pods");
 
 /// A Pod.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
 pub struct Pod {
     /// Metadata.
@@ -24,7 +24,7 @@ pub struct Pod {
 }
 
 /// The spec of a Pod.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodSpec {
     /// The node it is bound to; empty while it is not.
@@ -60,7 +60,7 @@ pub struct PodSpec {
 }
 
 /// A gate that holds a Pod back from scheduling.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
 pub struct SchedulingGate {
     /// Its name.
@@ -68,7 +68,7 @@ pub struct SchedulingGate {
 }
 
 /// A container of a Pod.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Container {
     /// Name.
@@ -84,7 +84,7 @@ pub struct Container {
 }
 
 /// A port of a container.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ContainerPort {
     /// Name.
@@ -101,7 +101,7 @@ pub struct ContainerPort {
 }
 
 /// Requests and limits, as quantities by resource name.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
 pub struct ResourceRequirements {
     /// What is set aside.
@@ -111,7 +111,7 @@ pub struct ResourceRequirements {
 }
 
 /// Affinities of a Pod.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Affinity {
     /// To nodes.
@@ -119,7 +119,7 @@ pub struct Affinity {
 }
 
 /// Affinity to nodes.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
 pub struct NodeAffinity {
     /// Must hold.
@@ -131,7 +131,7 @@ pub struct NodeAffinity {
 }
 
 /// Any of these terms must match.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeSelector {
     /// The terms.
@@ -139,7 +139,7 @@ pub struct NodeSelector {
 }
 
 /// All requirements of a term must hold; an empty term matches nothing.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeSelectorTerm {
     /// On labels.
@@ -149,7 +149,7 @@ pub struct NodeSelectorTerm {
 }
 
 /// `key operator values`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
 pub struct Requirement {
     /// Label or field.
@@ -161,7 +161,7 @@ pub struct Requirement {
 }
 
 /// A preference with its weight.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
 pub struct PreferredSchedulingTerm {
     /// 1 to 100.
@@ -204,7 +204,7 @@ impl Toleration {
 }
 
 /// The status of a Pod.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodStatus {
     /// `Pending`, `Running`, `Succeeded`, `Failed`, `Unknown`.
@@ -229,7 +229,7 @@ pub struct PodStatus {
 }
 
 /// A condition of a Pod.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodCondition {
     /// `Ready`, `PodScheduled`, ...
@@ -246,7 +246,7 @@ pub struct PodCondition {
 }
 
 /// An address of a Pod.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
 pub struct PodIp {
     /// The address.
@@ -254,7 +254,7 @@ pub struct PodIp {
 }
 
 /// The state of a container.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ContainerStatus {
     /// Name.

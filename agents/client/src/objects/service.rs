@@ -11,7 +11,7 @@ use crate::{Meta, Projection, Resource};
 pub const SERVICES: Resource = Resource::namespaced("", "v1", "Service", "services");
 
 /// A Service.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
 pub struct Service {
     /// Metadata.
@@ -21,7 +21,7 @@ pub struct Service {
 }
 
 /// The spec of a Service.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceSpec {
     /// Which Pods serve it; none means that somebody else writes its endpoints.
@@ -57,7 +57,7 @@ pub struct ServiceSpec {
 }
 
 /// A port of a Service.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServicePort {
     /// Name; may be empty if it is the only one.
@@ -83,7 +83,7 @@ impl Projection for Service {
 }
 
 /// A slice of a Service's endpoints.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EndpointSlice {
     /// Metadata; the label `kubernetes.io/service-name` names the service.
@@ -167,7 +167,7 @@ impl Projection for EndpointSlice {
 }
 
 /// A Namespace.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
 pub struct Namespace {
     /// Metadata.
@@ -179,7 +179,7 @@ pub struct Namespace {
 }
 
 /// The spec of a Namespace.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
 pub struct NamespaceSpec {
     /// What must be done before it goes; `kubernetes` is the namespace controller's.
@@ -187,7 +187,7 @@ pub struct NamespaceSpec {
 }
 
 /// The status of a Namespace.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
 pub struct NamespaceStatus {
     /// `Active` or `Terminating`.

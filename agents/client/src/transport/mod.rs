@@ -106,7 +106,7 @@ impl RemoteOptions {
 
 /// `https://host:port` of a server given as a URL or as host and port.
 fn parse_server(text: &str) -> Result<String, Error> {
-    let text = text.trim().trim_end_matches('/');
+    let text = text.trim();
     let url = if text.contains("://") {
         text.to_owned()
     } else {
