@@ -11,19 +11,24 @@
 //! Left out. Authentication and the etcd API (the `etcd` crate's), the tables (the `backend` crate's), Kubernetes.
 
 pub mod consensus;
-mod direct;
 mod engine;
 pub mod error;
 pub mod limits;
 pub mod log;
+mod node;
+pub mod options;
 pub mod status;
 mod store;
+pub mod transport;
 pub mod watch;
 
 /// etcd's requests and responses, which are the arguments of [`Store`].
 pub use proto::etcd::etcdserverpb as pb;
 
 pub use error::{Error, ErrorKind};
+pub use node::{Node, Parts};
+pub use options::{FaultHandler, Options, Setup, Timing, member_id};
 pub use status::{Leadership, Member, Status};
 pub use store::Store;
+pub use transport::{Listen, Tls};
 pub use watch::{Delivery, WatchSpec, Watcher};

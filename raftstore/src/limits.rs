@@ -22,7 +22,7 @@ pub const PROPOSAL_BYTES: usize = 1 << 20;
 /// Requests accepted but not yet answered, in bytes; beyond it callers are told `too many requests`.
 pub const PENDING_PROPOSAL_BYTES: usize = 64 << 20;
 /// Batches proposed but not yet applied; the next one forms meanwhile.
-pub const PROPOSALS_IN_FLIGHT: usize = 64;
+pub const PROPOSALS_IN_FLIGHT: usize = 4;
 /// What a request is accounted with beyond its own bytes.
 pub const REQUEST_OVERHEAD_BYTES: usize = 128;
 
@@ -30,12 +30,14 @@ pub const REQUEST_OVERHEAD_BYTES: usize = 128;
 pub const APPEND_ENTRIES: u64 = 512;
 /// Payload bytes in one message to a peer (one entry may exceed it).
 pub const APPEND_BYTES: usize = 2 << 20;
-/// Append messages to one peer that are not answered yet.
-pub const APPENDS_IN_FLIGHT: usize = 32;
 /// Largest message between members.
 pub const MESSAGE_BYTES: usize = 16 << 20;
 /// Bytes of a snapshot in one message.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 1 << 20;
+/// Messages of a snapshot read ahead of what the peer took.
+pub const SNAPSHOT_CHUNKS_IN_FLIGHT: usize = 4;
+/// A question to a peer is given up after this.
+pub const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connecting to a peer is given up after this.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_000);
 
@@ -45,6 +47,9 @@ pub const LOG_KEEP_ENTRIES: u64 = 100_000;
 pub const LOG_KEEP_BYTES: u64 = 256 << 20;
 /// Log applied since the last flush of the state after which the next flush starts; it bounds the replay at a restart.
 pub const FLUSH_BYTES: u64 = 32 << 20;
+
+/// Entries applied in a row before other tasks get their turn.
+pub const APPLIES_BEFORE_YIELD: u64 = 64;
 
 /// Bytes of events kept in memory for watchers.
 pub const WATCH_RING_BYTES: usize = 64 << 20;
@@ -70,8 +75,8 @@ pub const READS_PER_ROUND: usize = 65_536;
 pub const LEASE_REVOKES_PER_ROUND: usize = 1_000;
 /// How often the leader looks for expired leases.
 pub const LEASE_TICK: Duration = Duration::from_millis(200);
-/// The largest TTL, as in etcd.
-pub const LEASE_TTL_SECONDS_MAX: i64 = 9_000_000_000;
+/// How often what is left of long TTLs is written down.
+pub const LEASE_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Keys that one step of physical compaction visits.
 pub const COMPACTION_STEP_REVISIONS: usize = 1_000;

@@ -6,7 +6,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use mvcc::{Response, View};
+use mvcc::{Backend, Memory, Response, View};
+use openraft::impls::TokioRuntime;
 use proto::etcd::etcdserverpb::{
     AlarmRequest, AlarmResponse, CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse,
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeRequest,
@@ -19,8 +20,16 @@ use tokio::sync::watch;
 
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::limits::LOG_SEGMENT_BYTES_MEMORY;
+use crate::log::{MemoryDisk, RealDisk};
+use crate::node::{Node, Parts};
+use crate::options::{Options, Setup};
 use crate::status::{Leadership, Member, Status};
+use crate::transport::{Dialer, Identity, serve};
 use crate::watch::{WatchSpec, Watcher};
+
+/// Where the log is inside a member's data directory.
+const LOG_DIRECTORY: &str = "log";
 
 /// The store of one member.
 #[derive(Clone)]
@@ -54,9 +63,62 @@ impl Store {
         self.engine.hub()
     }
 
-    /// A store of one member that lives in memory, for tests.
+    /// Opens the store of a member: recovers its log, loads its tables, and starts to take part. Returns before there is a
+    /// leader; requests wait for one.
+    pub async fn open<B: Backend>(setup: Setup, backend: Arc<B>) -> Result<Self, Error> {
+        let Setup {
+            options,
+            data_directory,
+            listen,
+            tls,
+        } = setup;
+        let directory = data_directory.join(LOG_DIRECTORY);
+        let disk = RealDisk::new(&directory)
+            .map_err(|error| Error::fault(format!("cannot use the log directory {}: {error}", directory.display())))?;
+        let identity = Identity {
+            cluster: options.cluster_id(),
+            member: options.id,
+        };
+        let peers = Dialer::new(identity, tls.clone());
+        let node = Node::<TokioRuntime, _, _, _>::start(options, Parts { disk, backend, peers }).await?;
+        let server_tls = tls.map(|tls| tls.server);
+        serve(listen, server_tls, identity, node.inbound(), node.stopped())
+            .await
+            .map_err(Error::fault)?;
+        node.found_in_background();
+        Ok(Self::new(Arc::new(node)))
+    }
+
+    /// A store of one member that lives in memory, for tests. Returns once it leads.
     pub async fn single_memory() -> Result<Self, Error> {
-        Ok(Self::new(Arc::new(crate::direct::Direct::new()?)))
+        let member = Member {
+            id: 1,
+            name: "memory".into(),
+            peer_urls: vec![],
+            client_urls: vec![],
+            learner: false,
+        };
+        let mut options = Options::new(member.id, "memory", vec![member]);
+        options.log.segment_bytes = LOG_SEGMENT_BYTES_MEMORY;
+        let identity = Identity {
+            cluster: options.cluster_id(),
+            member: options.id,
+        };
+        let peers = Dialer::new(identity, None);
+        let parts = Parts {
+            disk: MemoryDisk::new(),
+            backend: Arc::new(Memory::new()),
+            peers,
+        };
+        let node = Node::<TokioRuntime, _, _, _>::start(options, parts).await?;
+        node.bootstrap().await?;
+        let store = Self::new(Arc::new(node));
+        let mut leadership = store.leadership();
+        leadership
+            .wait_for(|known| known.leading)
+            .await
+            .map_err(|_| Error::Stopped)?;
+        Ok(store)
     }
 
     pub(crate) fn new(engine: Arc<dyn Engine>) -> Self {

@@ -205,10 +205,28 @@ impl Index {
         }
     }
 
-    /// Payload bytes of the entries present.
-    pub fn payload_bytes_since(&self, index: u64) -> u64 {
-        let skip = index.saturating_sub(self.first) as usize;
-        self.slots.iter().skip(skip).map(|slot| slot.size() as u64).sum()
+    /// Payload bytes of the entries from `from` up to but not including `to`.
+    pub fn payload_bytes(&self, from: u64, to: u64) -> u64 {
+        let skip = from.saturating_sub(self.first) as usize;
+        let end = to.saturating_sub(self.first) as usize;
+        self.slots
+            .iter()
+            .take(end)
+            .skip(skip)
+            .map(|slot| slot.size() as u64)
+            .sum()
+    }
+
+    /// The first entry to keep so that the newest `entries` entries stay, unless they are more than `bytes` bytes.
+    pub fn keep_from(&self, entries: u64, bytes: u64) -> u64 {
+        let end = self.first + self.slots.len() as u64;
+        let mut total = 0;
+        let newest = self.slots.iter().rev().take(entries as usize);
+        let kept = newest.take_while(|slot| {
+            total += slot.size() as u64;
+            total <= bytes
+        });
+        end - kept.count() as u64
     }
 
     fn slot(&self, index: u64) -> Option<&Slot> {

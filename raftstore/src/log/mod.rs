@@ -133,6 +133,15 @@ impl<D: Disk> Log<D> {
         Ok(Self { shared, queue })
     }
 
+    /// Runs work that may block on a disk away from the caller's task.
+    pub async fn offload<T, W>(&self, work: W) -> io::Result<T>
+    where
+        T: Send + 'static,
+        W: FnOnce() -> io::Result<T> + Send + 'static,
+    {
+        self.shared.disk.offload(work).await
+    }
+
     /// The last purged entry.
     pub fn purged(&self) -> Option<LogId> {
         self.shared.index.lock().purged
@@ -158,9 +167,14 @@ impl<D: Disk> Log<D> {
         self.shared.index.lock().id(index)
     }
 
-    /// Payload bytes of the entries from `index` on.
-    pub fn payload_bytes_since(&self, index: u64) -> u64 {
-        self.shared.index.lock().payload_bytes_since(index)
+    /// Payload bytes of the entries from `from` up to but not including `to`.
+    pub fn payload_bytes(&self, from: u64, to: u64) -> u64 {
+        self.shared.index.lock().payload_bytes(from, to)
+    }
+
+    /// The first entry to keep so that the newest `entries` entries stay, unless they are more than `bytes` bytes.
+    pub fn keep_from(&self, entries: u64, bytes: u64) -> u64 {
+        self.shared.index.lock().keep_from(entries, bytes)
     }
 
     /// Appends entries; they are readable when this returns. `done` is called once they are durable.

@@ -17,9 +17,18 @@ use crate::limits::{WATCH_INBOX_REVISIONS, WATCH_RING_BLOCKS, WATCH_RING_BYTES, 
 
 /// Where blocks come from that the ring no longer has.
 pub trait History: Send + Sync + 'static {
-    /// Whole blocks from revision `from` on, in order, as many as are convenient but at least one if there is one, and the
-    /// revision to go on from. `Refused(Compacted)` if revision `from` is gone.
-    fn blocks(&self, from: i64) -> BoxFuture<'_, Result<(Vec<Arc<Block>>, i64), Error>>;
+    /// Whole blocks from revision `from` on, as many as are convenient but at least one if there is one.
+    /// `Refused(Compacted)` if revision `from` is gone.
+    fn blocks(&self, from: i64) -> BoxFuture<'_, Result<ReadBack, Error>>;
+}
+
+/// Blocks read back from the tables.
+#[derive(Debug)]
+pub struct ReadBack {
+    /// Whole revisions, ascending.
+    pub blocks: Vec<Arc<Block>>,
+    /// Where to go on.
+    pub next_revision: i64,
 }
 
 /// The hub of a store; clones share it.

@@ -19,5 +19,5 @@ mod watcher;
 #[cfg(test)]
 mod tests;
 
-pub use hub::{History, Hub};
+pub use hub::{History, Hub, ReadBack};
 pub use watcher::{Delivery, WatchSpec, Watcher};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mvcc::{Block, DeterministicError, RangeEnd};
 
-use super::hub::{Hub, Inbox, InboxState};
+use super::hub::{Hub, Inbox, InboxState, ReadBack};
 use super::registry::WatcherId;
 use crate::error::Error;
 use crate::limits::WATCH_DELIVERY_BLOCKS;
@@ -201,7 +201,7 @@ impl Watcher {
     /// Reads blocks back from the tables.
     async fn read_back(&mut self, from: i64) -> Result<Option<Delivery>, Error> {
         let history = self.hub.shared.history.clone();
-        let (blocks, next_revision) = history.blocks(from).await?;
+        let ReadBack { blocks, next_revision } = history.blocks(from).await?;
         let mut inbox = self.inbox.state.lock();
         // Only this watcher moves itself out of `Behind`, and it is here.
         if let InboxState::Behind(next) = &mut *inbox {

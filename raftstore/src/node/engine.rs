@@ -1,0 +1,193 @@
+//! A member as the engine of a [`Store`](crate::Store).
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use mvcc::{Backend, Response, View};
+use openraft::AsyncRuntime;
+use openraft::async_runtime::watch::WatchReceiver;
+use proto::etcd::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
+use proto::raft::Request;
+use rand::RngExt;
+use tokio::sync::watch;
+
+use super::{Core, Node};
+use crate::engine::{Engine, LeaseTime};
+use crate::error::Error;
+use crate::limits::LEADER_RETRY;
+use crate::log::Disk;
+use crate::status::{Leadership, Member, Status};
+use crate::transport::Peers;
+use crate::watch::Hub;
+
+impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
+    /// Waits until this member has seen everything acknowledged before the call.
+    async fn barrier(&self) -> Result<(), Error> {
+        let deadline = self.deadline();
+        loop {
+            match self.before(deadline, self.read_index(false)).await? {
+                Ok(index) => return self.wait_applied(index, deadline).await,
+                Err(Error::NotLeader | Error::NoLeader) if self.pause(LEADER_RETRY, deadline).await => {}
+                Err(Error::NotLeader) => return Err(Error::NoLeader),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn transfer(&self, to: u64) -> Result<(), Error> {
+        if !self.leadership.borrow().leading {
+            return Err(Error::NotLeader);
+        }
+        let voter = self
+            .raft
+            .server_metrics()
+            .borrow_watched()
+            .membership_config
+            .voter_ids()
+            .any(|id| id == to);
+        if !voter {
+            return Err(Error::BadMember {
+                member: to,
+                reason: "it has no vote, so it cannot lead".into(),
+            });
+        }
+        if to == self.options.id {
+            return Ok(());
+        }
+        let deadline = self.deadline();
+        let mut leadership = self.leadership.subscribe();
+        self.raft
+            .trigger()
+            .transfer_leader(to)
+            .await
+            .map_err(|_| self.stopped_error())?;
+        let done = async { leadership.wait_for(|known| known.leader == Some(to)).await.map(drop) };
+        self.before(deadline, done).await?.map_err(|_| self.stopped_error())
+    }
+
+    fn status(&self) -> Status {
+        let server = self.raft.server_metrics();
+        let data = self.raft.data_metrics();
+        let (server, data) = (server.borrow_watched(), data.borrow_watched());
+        let view = self.reader.view();
+        let leadership = *self.leadership.borrow();
+        Status {
+            cluster_id: self.options.cluster_id(),
+            member_id: self.options.id,
+            learner: !server.membership_config.voter_ids().any(|id| id == self.options.id),
+            leader: leadership.leader,
+            term: leadership.term,
+            log_index: data.last_log.as_ref().map_or(0, |id| id.index),
+            committed_index: data.local_committed.as_ref().map_or(0, |id| id.index),
+            applied_index: view.applied().map_or(0, |id| id.index),
+            revision: view.revision(),
+            compacted: view.compacted(),
+            size_bytes: self.reader.backend().size().unwrap_or(0),
+            errors: self.fault.lock().iter().cloned().collect(),
+        }
+    }
+
+    fn members(&self) -> Vec<Member> {
+        let server = self.raft.server_metrics();
+        let server = server.borrow_watched();
+        let membership = server.membership_config.membership();
+        let voters: Vec<u64> = membership.voter_ids().collect();
+        let nodes = membership.nodes();
+        nodes
+            .map(|(id, peer)| Member {
+                id: *id,
+                name: peer.name.clone(),
+                peer_urls: peer.peer_urls.clone(),
+                client_urls: peer.client_urls.clone(),
+                learner: !voters.contains(id),
+            })
+            .collect()
+    }
+
+    async fn shutdown(&self) {
+        self.shared.hub.stop();
+        self.stop.cancel();
+        // What was answered is durable already; this only shortens the next start.
+        let _ = self.raft.shutdown().await;
+        let _ = self.log.flush().await;
+        let none = Leadership {
+            leading: false,
+            leader: None,
+            ..*self.leadership.borrow()
+        };
+        self.leadership.send_replace(none);
+    }
+}
+
+impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Engine for Node<R, D, B, N> {
+    fn propose(&self, request: Request) -> BoxFuture<'_, Result<Response, Error>> {
+        self.core.commit(request).boxed()
+    }
+
+    fn barrier(&self) -> BoxFuture<'_, Result<(), Error>> {
+        self.core.barrier().boxed()
+    }
+
+    fn view(&self) -> View {
+        self.core.reader.view()
+    }
+
+    fn range_at(&self, request: RangeRequest) -> BoxFuture<'_, Result<RangeResponse, Error>> {
+        let (core, reader) = (Arc::clone(&self.core), self.core.reader.clone());
+        async move {
+            let read = core.log.offload(move || Ok(reader.range(&request))).await;
+            Ok(read.map_err(Error::fault)??)
+        }
+        .boxed()
+    }
+
+    fn read_txn(&self, request: TxnRequest) -> BoxFuture<'_, Result<TxnResponse, Error>> {
+        let (core, reader) = (Arc::clone(&self.core), self.core.reader.clone());
+        async move {
+            let read = core.log.offload(move || Ok(reader.txn(&request))).await;
+            Ok(read.map_err(Error::fault)??)
+        }
+        .boxed()
+    }
+
+    fn hub(&self) -> &Hub {
+        &self.core.shared.hub
+    }
+
+    fn keep_alive(&self, id: i64) -> BoxFuture<'_, Result<Option<i64>, Error>> {
+        self.core.keep_alive(id).boxed()
+    }
+
+    fn time_to_live(&self, id: i64) -> BoxFuture<'_, Result<Option<LeaseTime>, Error>> {
+        self.core.time_to_live(id).boxed()
+    }
+
+    fn compacted(&self) -> BoxFuture<'_, Result<(), Error>> {
+        self.core.wait_swept().boxed()
+    }
+
+    fn new_lease_id(&self) -> i64 {
+        R::thread_rng().random_range(1..i64::MAX)
+    }
+
+    fn status(&self) -> Status {
+        self.core.status()
+    }
+
+    fn members(&self) -> Vec<Member> {
+        self.core.members()
+    }
+
+    fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.core.leadership.subscribe()
+    }
+
+    fn transfer(&self, to: u64) -> BoxFuture<'_, Result<(), Error>> {
+        self.core.transfer(to).boxed()
+    }
+
+    fn shutdown(&self) -> BoxFuture<'_, ()> {
+        self.core.shutdown().boxed()
+    }
+}

@@ -1,0 +1,224 @@
+//! What this member does with what peers send.
+
+use std::io;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use mvcc::{Backend, Installer, encode_answer};
+use openraft::raft::{TransferLeaderRequest, VoteRequest};
+use openraft::{AsyncRuntime, SnapshotMeta};
+use proto::raft as wire;
+use proto::raft::question::Question as Asked;
+use proto::raft::reply::Reply as Replied;
+use proto::raft::snapshot_part::Part;
+
+use super::{Committed, Core, ask};
+use crate::consensus::{
+    SnapshotData, SnapshotOf, append_reply, decode_membership, parse_append_request, parse_log_id, parse_vote,
+    wire_log_id, wire_vote,
+};
+use crate::error::Error;
+use crate::log::Disk;
+use crate::transport::{Inbound, Peers};
+
+/// The receiving end of a member.
+pub struct Receiver<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> {
+    pub(super) core: Arc<Core<R, D, B, N>>,
+}
+
+fn invalid(what: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.into())
+}
+
+impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Inbound for Receiver<R, D, B, N> {
+    fn append(
+        &self,
+        requests: BoxStream<'static, io::Result<wire::AppendRequest>>,
+    ) -> BoxStream<'static, io::Result<wire::AppendReply>> {
+        let (core, replying) = (self.core.clone(), self.core.clone());
+        // The first request that cannot be read ends the stream: what follows would leave a hole.
+        let parsed = requests
+            .map(|request| request.and_then(parse_append_request::<R>))
+            .take_while(|request| {
+                if let Err(error) = request {
+                    tracing::debug!(%error, "a stream of appends ended");
+                }
+                futures::future::ready(request.is_ok())
+            })
+            .filter_map(async |request| request.ok())
+            .inspect(move |_| core.hear());
+        // A refused leader was heard, too. That is harmless: `current_leader` names only one that was accepted.
+        let replies = replying.raft.stream_append(parsed);
+        replies
+            .map(|reply| match reply {
+                Ok(result) => Ok(append_reply::<R>(result)),
+                Err(fatal) => Err(io::Error::other(fatal.to_string())),
+            })
+            .boxed()
+    }
+
+    fn vote(&self, request: wire::VoteRequest) -> BoxFuture<'_, io::Result<wire::VoteReply>> {
+        async move {
+            let parsed = VoteRequest {
+                vote: parse_vote(request.vote)?,
+                last_log_id: parse_log_id(request.last),
+                leadership_transfer: request.leadership_transfer,
+            };
+            let raft = &self.core.raft;
+            let reply = if request.pre_vote {
+                raft.pre_vote(parsed).await
+            } else {
+                raft.vote(parsed).await
+            };
+            let reply = reply.map_err(|error| io::Error::other(error.to_string()))?;
+            let last = wire_log_id(reply.last_log_id.as_ref());
+            Ok(wire::VoteReply {
+                vote: wire_vote(&reply.vote),
+                granted: reply.vote_granted,
+                last,
+            })
+        }
+        .boxed()
+    }
+
+    fn snapshot<'a>(
+        &'a self,
+        parts: BoxStream<'static, io::Result<wire::SnapshotPart>>,
+    ) -> BoxFuture<'a, io::Result<wire::SnapshotReply>> {
+        self.core.receive_snapshot(parts).boxed()
+    }
+
+    fn transfer_leader(
+        &self,
+        request: wire::TransferLeaderRequest,
+    ) -> BoxFuture<'_, io::Result<wire::TransferLeaderReply>> {
+        async move {
+            let parsed = TransferLeaderRequest::new(parse_vote(request.from)?, request.to, parse_log_id(request.last));
+            let outcome = self.core.raft.handle_transfer_leader(parsed).await;
+            let refusal = match outcome.map_err(|error| io::Error::other(error.to_string()))? {
+                Ok(()) => String::new(),
+                Err(refusal) => refusal.to_string(),
+            };
+            Ok(wire::TransferLeaderReply { refusal })
+        }
+        .boxed()
+    }
+
+    fn ask(&self, question: wire::Question) -> BoxFuture<'_, wire::Reply> {
+        async move {
+            let deadline = self.core.deadline();
+            match self.core.before(deadline, self.core.answer(question)).await {
+                Ok(Ok(reply)) => wire::Reply { reply: Some(reply) },
+                Ok(Err(error)) | Err(error) => ask::failure(&error),
+            }
+        }
+        .boxed()
+    }
+}
+
+impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
+    async fn answer(&self, question: wire::Question) -> Result<Replied, Error> {
+        match question.question {
+            Some(Asked::Propose(request)) => {
+                let Committed { answer, index } = self.commit_here(request).await?;
+                Ok(Replied::Propose(wire::ProposeReply {
+                    answer: Some(encode_answer(&answer)),
+                    index,
+                }))
+            }
+            Some(Asked::ReadIndex(_)) => {
+                let index = self.read_index(true).await?;
+                Ok(Replied::ReadIndex(wire::ReadIndexReply { index }))
+            }
+            Some(Asked::KeepAlive(asked)) => {
+                Ok(Replied::KeepAlive(lease_time(self.keep_alive_here(asked.lease).await?)))
+            }
+            Some(Asked::TimeToLive(asked)) => Ok(Replied::TimeToLive(lease_time(
+                self.time_to_live_here(asked.lease).await?,
+            ))),
+            Some(Asked::Hello(_)) => {
+                let initialized = self.raft.is_initialized().await.map_err(|_| self.stopped_error())?;
+                Ok(Replied::Hello(wire::HelloReply { initialized }))
+            }
+            None => Err(Error::fault("asked a question this version does not know")),
+        }
+    }
+
+    /// Receives a snapshot beside the tables, then has Raft put it in their place.
+    async fn receive_snapshot(
+        &self,
+        mut parts: BoxStream<'static, io::Result<wire::SnapshotPart>>,
+    ) -> io::Result<wire::SnapshotReply> {
+        let first = parts.next().await.ok_or_else(|| invalid("an empty snapshot"))??;
+        let Some(Part::Header(header)) = first.part else {
+            return Err(invalid("a snapshot that does not start with its header"));
+        };
+        self.hear();
+        let vote = parse_vote(header.vote)?;
+        let last_membership = decode_membership(&header.membership)?;
+        let meta = SnapshotMeta {
+            last_log_id: parse_log_id(header.last),
+            last_membership,
+        };
+        let backend = self.reader.backend().clone();
+        let mut installer = self
+            .log
+            .offload(move || backend.installer().map_err(io::Error::other))
+            .await?;
+        while let Some(part) = parts.next().await {
+            let Some(Part::Chunk(chunk)) = part?.part else {
+                return Err(invalid("a snapshot with two headers"));
+            };
+            check(&chunk, installer.received())?;
+            installer = self.log.offload(move || write(installer, &chunk)).await?;
+            self.hear();
+        }
+        if installer.received() != header.length {
+            let got = installer.received();
+            return Err(invalid(format!(
+                "a snapshot that ended at byte {got} of {}",
+                header.length
+            )));
+        }
+        let snapshot = SnapshotOf {
+            meta,
+            snapshot: SnapshotData::Incoming(installer),
+        };
+        let installed = self.raft.install_full_snapshot(vote, snapshot).await;
+        let installed = installed.map_err(|error| io::Error::other(error.to_string()))?;
+        Ok(wire::SnapshotReply {
+            vote: wire_vote(&installed.vote),
+        })
+    }
+}
+
+fn check(chunk: &wire::SnapshotChunk, expected: u64) -> io::Result<()> {
+    if chunk.offset != expected {
+        return Err(invalid(format!(
+            "a snapshot chunk at byte {} where {expected} was expected",
+            chunk.offset
+        )));
+    }
+    if crc32fast::hash(&chunk.data) != chunk.checksum {
+        return Err(invalid(format!(
+            "the snapshot chunk at byte {} was damaged on its way",
+            chunk.offset
+        )));
+    }
+    Ok(())
+}
+
+fn write(mut installer: Box<dyn Installer>, chunk: &wire::SnapshotChunk) -> io::Result<Box<dyn Installer>> {
+    installer.write(&chunk.data).map_err(io::Error::other)?;
+    Ok(installer)
+}
+
+fn lease_time(time: Option<crate::engine::LeaseTime>) -> wire::LeaseTimeReply {
+    time.map_or_else(wire::LeaseTimeReply::default, |time| wire::LeaseTimeReply {
+        found: true,
+        granted_s: time.granted_s,
+        remaining_s: time.remaining_s,
+    })
+}

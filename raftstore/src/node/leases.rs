@@ -1,0 +1,312 @@
+//! Lease timers. Only the leader keeps them, and all they do is *propose* a revocation that carries the leader's term:
+//! apply ignores one that comes from another term. A new leader cannot know how much of each TTL had passed, so it starts
+//! every timer anew, longer by one election.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mvcc::{Backend, LeaseChange};
+use openraft::{AsyncRuntime, Instant};
+use proto::etcd::etcdserverpb::{LeaseCheckpoint, LeaseCheckpointRequest};
+use proto::raft::question::Question as Asked;
+use proto::raft::reply::Reply as Replied;
+use proto::raft::request::Op;
+use proto::raft::{KeepAliveQuestion, LeaseRevoke, Request, TimeToLiveQuestion};
+use tokio::sync::mpsc;
+
+use super::Core;
+use crate::engine::LeaseTime;
+use crate::error::Error;
+use crate::limits::{LEADER_RETRY, LEASE_CHECKPOINT_INTERVAL, LEASE_REVOKES_PER_ROUND, LEASE_TICK};
+use crate::log::Disk;
+use crate::transport::Peers;
+
+/// The timers of a leader; empty on everyone else.
+pub struct Timers<R: AsyncRuntime> {
+    /// The tenure they belong to; `None` while not leading.
+    tenure: Option<u64>,
+    leases: HashMap<i64, Timer<R::Instant>>,
+    /// The same leases by when they run out.
+    order: BTreeSet<(R::Instant, i64)>,
+    checkpointed: Option<R::Instant>,
+}
+
+#[derive(Clone, Copy)]
+struct Timer<I> {
+    deadline: I,
+    ttl_s: i64,
+    /// Its revocation is under way: it cannot be kept alive any more.
+    revoking: bool,
+}
+
+impl<R: AsyncRuntime> Default for Timers<R> {
+    fn default() -> Self {
+        Self {
+            tenure: None,
+            leases: HashMap::new(),
+            order: BTreeSet::new(),
+            checkpointed: None,
+        }
+    }
+}
+
+fn seconds(seconds: i64) -> Duration {
+    Duration::from_secs(seconds.clamp(0, SECONDS_MAX) as u64)
+}
+
+/// Longer TTLs are counted as this one: adding more to an instant could overflow.
+const SECONDS_MAX: i64 = 100 * 365 * 24 * 3600;
+
+impl<R: AsyncRuntime> Timers<R> {
+    fn set(&mut self, id: i64, ttl_s: i64, left: Duration) {
+        self.remove(id);
+        let deadline = R::Instant::now() + left;
+        self.leases.insert(
+            id,
+            Timer {
+                deadline,
+                ttl_s,
+                revoking: false,
+            },
+        );
+        self.order.insert((deadline, id));
+    }
+
+    fn remove(&mut self, id: i64) {
+        if let Some(timer) = self.leases.remove(&id) {
+            self.order.remove(&(timer.deadline, id));
+        }
+    }
+
+    fn change(&mut self, change: LeaseChange) {
+        if self.tenure.is_none() {
+            return;
+        }
+        match change {
+            LeaseChange::Granted { id, ttl_s } => self.set(id, ttl_s, seconds(ttl_s)),
+            LeaseChange::Revoked { id } => self.remove(id),
+            LeaseChange::Checkpointed { .. } => {}
+        }
+    }
+
+    /// Takes the leases that ran out. They come up again later, in case their revocation is lost.
+    fn expired(&mut self, again: Duration) -> Vec<i64> {
+        let now = R::Instant::now();
+        let due: Vec<_> = self
+            .order
+            .iter()
+            .take_while(|(deadline, _)| *deadline <= now)
+            .take(LEASE_REVOKES_PER_ROUND)
+            .copied()
+            .collect();
+        for (deadline, id) in &due {
+            self.order.remove(&(*deadline, *id));
+            if let Some(timer) = self.leases.get_mut(id) {
+                timer.deadline = now + again;
+                timer.revoking = true;
+                self.order.insert((timer.deadline, *id));
+            }
+        }
+        due.into_iter().map(|(_, id)| id).collect()
+    }
+
+    fn keep_alive(&mut self, id: i64) -> Option<LeaseTime> {
+        let timer = self.leases.get(&id).copied().filter(|timer| !timer.revoking)?;
+        self.set(id, timer.ttl_s, seconds(timer.ttl_s));
+        Some(LeaseTime {
+            granted_s: timer.ttl_s,
+            remaining_s: timer.ttl_s,
+        })
+    }
+
+    fn time(&self, id: i64) -> Option<LeaseTime> {
+        let timer = self.leases.get(&id).filter(|timer| !timer.revoking)?;
+        let left = timer.deadline.saturating_duration_since(R::Instant::now());
+        Some(LeaseTime {
+            granted_s: timer.ttl_s,
+            remaining_s: left.as_secs() as i64,
+        })
+    }
+
+    /// What is left of leases that live long enough for it to matter, when it is time to note it.
+    fn checkpoints(&mut self) -> Vec<LeaseCheckpoint> {
+        let now = R::Instant::now();
+        let interval = LEASE_CHECKPOINT_INTERVAL;
+        let last = *self.checkpointed.get_or_insert(now);
+        if now.saturating_duration_since(last) < interval {
+            return Vec::new();
+        }
+        self.checkpointed = Some(now);
+        let left = |timer: &Timer<R::Instant>| timer.deadline.saturating_duration_since(now).as_secs() as i64;
+        let long = self
+            .leases
+            .iter()
+            .filter(|(_, timer)| !timer.revoking && seconds(timer.ttl_s) > interval);
+        long.map(|(id, timer)| LeaseCheckpoint {
+            id: *id,
+            remaining_ttl: left(timer).max(1),
+        })
+        .collect()
+    }
+}
+
+/// Keeps the timers while this member leads.
+pub async fn run<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(
+    core: Arc<Core<R, D, B, N>>,
+    mut changes: mpsc::UnboundedReceiver<LeaseChange>,
+) {
+    let mut leadership = core.leadership.subscribe();
+    loop {
+        let known = *leadership.borrow_and_update();
+        if known.leading {
+            core.begin_tenure(known.tenure).await;
+            core.revoke_expired(known.term);
+        } else {
+            *core.timers.lock() = Timers::default();
+        }
+        let tick = R::timeout(LEASE_TICK, async {
+            loop {
+                tokio::select! {
+                    change = changes.recv() => match change {
+                        Some(change) => core.timers.lock().change(change),
+                        None => std::future::pending().await,
+                    },
+                    _ = leadership.changed() => return,
+                }
+            }
+        });
+        // The end of the tick or news of the leadership: look again either way.
+        let _ = tick.await;
+    }
+}
+
+impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
+    /// Starts the timers of a tenure, once this member is known to lead and has applied all that came before.
+    async fn begin_tenure(&self, tenure: u64) {
+        if self.timers.lock().tenure == Some(tenure) {
+            return;
+        }
+        let Ok(index) = self.read_index(true).await else { return };
+        if self.wait_applied(index, self.deadline()).await.is_err() {
+            return;
+        }
+        let view = self.reader.view();
+        let mut timers = Timers {
+            tenure: Some(tenure),
+            ..Timers::default()
+        };
+        for lease in view.leases() {
+            let left = seconds(lease.effective_ttl_s()) + self.options.timing.election_max;
+            timers.set(lease.id, lease.ttl_s, left);
+        }
+        *self.timers.lock() = timers;
+    }
+
+    /// Proposes what the timers call for. Nobody waits for the outcome: a lost proposal is made again.
+    fn revoke_expired(&self, term: u64) {
+        let (expired, checkpoints) = {
+            let mut timers = self.timers.lock();
+            (timers.expired(self.options.timing.request), timers.checkpoints())
+        };
+        for id in expired {
+            let revoke = Op::LeaseRevoke(LeaseRevoke {
+                id,
+                expired_in_term: term,
+            });
+            let _ = self.proposals.submit(Request { op: Some(revoke) });
+        }
+        if !checkpoints.is_empty() {
+            let checkpoint = Op::LeaseCheckpoint(LeaseCheckpointRequest { checkpoints });
+            let _ = self.proposals.submit(Request { op: Some(checkpoint) });
+        }
+    }
+
+    /// Extends a lease on this member, which first proves that it leads.
+    pub(super) async fn keep_alive_here(&self, id: i64) -> Result<Option<LeaseTime>, Error> {
+        self.with_timers(id, |timers| timers.keep_alive(id)).await
+    }
+
+    /// A lease's time on this member, which first proves that it leads.
+    pub(super) async fn time_to_live_here(&self, id: i64) -> Result<Option<LeaseTime>, Error> {
+        self.with_timers(id, |timers| timers.time(id)).await
+    }
+
+    async fn with_timers(
+        &self,
+        id: i64,
+        act: impl FnOnce(&mut Timers<R>) -> Option<LeaseTime>,
+    ) -> Result<Option<LeaseTime>, Error> {
+        let index = self.read_index(true).await?;
+        self.wait_applied(index, self.deadline()).await?;
+        let mut timers = self.timers.lock();
+        if timers.tenure != Some(self.leadership.borrow().tenure) {
+            // Leading, but the timers are not set up yet.
+            return Err(Error::NotLeader);
+        }
+        let exists = self.reader.view().lease(id).map(|lease| lease.ttl_s);
+        match exists {
+            None => Ok(None),
+            Some(ttl_s) => {
+                if !timers.leases.contains_key(&id) {
+                    // Applied, but its change has not reached the timers yet.
+                    timers.set(id, ttl_s, seconds(ttl_s));
+                }
+                Ok(act(&mut timers))
+            }
+        }
+    }
+
+    /// Extends a lease wherever the leader is.
+    pub(super) async fn keep_alive(&self, id: i64) -> Result<Option<i64>, Error> {
+        let asked = Asked::KeepAlive(KeepAliveQuestion { lease: id });
+        let time = self
+            .lease_question(asked, async || self.keep_alive_here(id).await)
+            .await?;
+        Ok(time.map(|time| time.granted_s))
+    }
+
+    /// A lease's time wherever the leader is.
+    pub(super) async fn time_to_live(&self, id: i64) -> Result<Option<LeaseTime>, Error> {
+        let asked = Asked::TimeToLive(TimeToLiveQuestion { lease: id });
+        self.lease_question(asked, async || self.time_to_live_here(id).await)
+            .await
+    }
+
+    /// Asks the leader until one answers: extending a lease twice does no harm.
+    async fn lease_question<F: Future<Output = Result<Option<LeaseTime>, Error>> + Send>(
+        &self,
+        asked: Asked,
+        here: impl Fn() -> F + Send + Sync,
+    ) -> Result<Option<LeaseTime>, Error> {
+        let deadline = self.deadline();
+        loop {
+            let attempt = async {
+                match self.leader() {
+                    Some((leader, _)) if leader == self.options.id => here().await,
+                    Some((leader, peer)) => self.question(leader, &peer, asked.clone()).await.and_then(lease_time),
+                    None => Err(Error::NoLeader),
+                }
+            };
+            match self.before(deadline, attempt).await? {
+                Err(Error::NotLeader | Error::NoLeader | Error::LeaderChanged)
+                    if self.pause(LEADER_RETRY, deadline).await => {}
+                Err(Error::NotLeader | Error::LeaderChanged) => return Err(Error::NoLeader),
+                done => return done,
+            }
+        }
+    }
+}
+
+fn lease_time(reply: Replied) -> Result<Option<LeaseTime>, Error> {
+    match reply {
+        Replied::KeepAlive(time) | Replied::TimeToLive(time) => {
+            let lease = LeaseTime {
+                granted_s: time.granted_s,
+                remaining_s: time.remaining_s,
+            };
+            Ok(time.found.then_some(lease))
+        }
+        other => Err(Error::fault(format!("asked for a lease, a peer answered {other:?}"))),
+    }
+}
