@@ -21,7 +21,12 @@ impl fmt::Display for Unplaced {
         if self.nodes == 0 {
             return f.write_str("no nodes available to schedule pods");
         }
-        let reasons: Vec<String> = self.reasons.iter().map(|(reason, nodes)| format!("{nodes} {reason}")).collect();
+        let mut reasons: Vec<String> = self
+            .reasons
+            .iter()
+            .map(|(reason, nodes)| format!("{nodes} {reason}"))
+            .collect();
+        reasons.sort();
         write!(f, "0/{} nodes are available: {}.", self.nodes, reasons.join(", "))
     }
 }
@@ -32,8 +37,12 @@ pub fn place(pod: &Pod, nodes: &Nodes, dice: u64) -> Result<String, Unplaced> {
     let fitting = fitting(&candidate, nodes)?;
     let scores = plugins::score(&candidate, &fitting, nodes);
     let best = scores.iter().copied().max().unwrap_or(0);
-    let equals: Vec<&str> =
-        fitting.iter().zip(&scores).filter(|(_, s)| **s == best).map(|((node, _), _)| node.metadata.name.as_str()).collect();
+    let equals: Vec<&str> = fitting
+        .iter()
+        .zip(&scores)
+        .filter(|(_, s)| **s == best)
+        .map(|((node, _), _)| node.metadata.name.as_str())
+        .collect();
     let chosen = usize::try_from(dice % equals.len() as u64).unwrap_or(0);
     Ok(equals[chosen].to_string())
 }
@@ -41,12 +50,17 @@ pub fn place(pod: &Pod, nodes: &Nodes, dice: u64) -> Result<String, Unplaced> {
 /// The nodes that every filter accepts; never empty.
 fn fitting<'a>(candidate: &Candidate, nodes: &'a Nodes) -> Result<Vec<(&'a Node, &'a NodeInfo)>, Unplaced> {
     let mut fitting = Vec::new();
-    let mut unplaced = Unplaced { nodes: 0, reasons: BTreeMap::new() };
+    let mut unplaced = Unplaced {
+        nodes: 0,
+        reasons: BTreeMap::new(),
+    };
     for (node, info) in nodes.iter() {
         unplaced.nodes += 1;
         match plugins::filter(candidate, node, info) {
             Ok(()) => fitting.push((node, info)),
-            Err(reasons) => reasons.into_iter().for_each(|r| *unplaced.reasons.entry(r).or_default() += 1),
+            Err(reasons) => reasons
+                .into_iter()
+                .for_each(|r| *unplaced.reasons.entry(r).or_default() += 1),
         }
     }
     if fitting.is_empty() { Err(unplaced) } else { Ok(fitting) }
@@ -61,14 +75,20 @@ mod tests {
     #[test]
     fn the_reasons_are_counted_over_the_nodes() {
         let mut nodes = Nodes::default();
-        assert_eq!(place(&pod("p", "1"), &nodes, 0).unwrap_err().to_string(), "no nodes available to schedule pods");
+        assert_eq!(
+            place(&pod("p", "1"), &nodes, 0).unwrap_err().to_string(),
+            "no nodes available to schedule pods"
+        );
         nodes.set_node(node("a", "1"));
         nodes.set_node(node("b", "1"));
         let mut cordoned = Node::clone(&node("c", "8"));
         cordoned.spec.unschedulable = true;
         nodes.set_node(Arc::new(cordoned));
         let unplaced = place(&pod("p", "2"), &nodes, 0).unwrap_err();
-        assert_eq!(unplaced.to_string(), "0/3 nodes are available: 1 node(s) were unschedulable, 2 Insufficient cpu.");
+        assert_eq!(
+            unplaced.to_string(),
+            "0/3 nodes are available: 1 node(s) were unschedulable, 2 Insufficient cpu."
+        );
     }
 
     #[test]

@@ -42,6 +42,9 @@ pub struct Config {
 impl Config {
     /// The default scheduler, run by `identity`.
     pub fn new(identity: impl Into<String>) -> Config {
-        Config { identity: identity.into(), scheduler_name: "default-scheduler".into() }
+        Config {
+            identity: identity.into(),
+            scheduler_name: "default-scheduler".into(),
+        }
     }
 }

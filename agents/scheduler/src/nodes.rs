@@ -32,7 +32,9 @@ pub struct Nodes {
 impl Nodes {
     /// Nodes that exist, in order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&Node, &NodeInfo)> {
-        self.by_name.values().filter_map(|info| Some((info.node.as_deref()?, info)))
+        self.by_name
+            .values()
+            .filter_map(|info| Some((info.node.as_deref()?, info)))
     }
 
     pub fn set_node(&mut self, node: Arc<Node>) {
@@ -70,7 +72,9 @@ impl Nodes {
     /// Forgets a Pod, be it real or assumed.
     pub fn remove_pod(&mut self, uid: &str) {
         let Some(name) = self.places.remove(uid) else { return };
-        let Some(info) = self.by_name.get_mut(&name) else { return };
+        let Some(info) = self.by_name.get_mut(&name) else {
+            return;
+        };
         if let Some(pod) = info.pods.remove(uid) {
             info.taken.subtract(&Requests::of_pod(&pod.spec));
         }
@@ -83,7 +87,11 @@ impl Nodes {
     }
 
     fn drop_if_unused(&mut self, name: &str) {
-        if self.by_name.get(name).is_some_and(|info| info.node.is_none() && info.pods.is_empty()) {
+        if self
+            .by_name
+            .get(name)
+            .is_some_and(|info| info.node.is_none() && info.pods.is_empty())
+        {
             self.by_name.remove(name);
         }
     }

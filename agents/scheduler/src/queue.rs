@@ -54,7 +54,12 @@ impl Queue {
         self.active.retain(|order| order.2 != uid);
         let arrival = self.arrivals;
         let known = self.pods.contains_key(&uid);
-        let waiting = self.pods.entry(uid).or_insert(Waiting { pod: pod.clone(), arrival, failures: 0, place: Place::Active });
+        let waiting = self.pods.entry(uid).or_insert(Waiting {
+            pod: pod.clone(),
+            arrival,
+            failures: 0,
+            place: Place::Active,
+        });
         self.arrivals += u64::from(!known);
         let helped = pod.metadata.generation != waiting.pod.metadata.generation
             || pod.metadata.labels != waiting.pod.metadata.labels
@@ -78,7 +83,11 @@ impl Queue {
     /// The next Pod to place. Gated Pods are never handed out.
     pub fn pop(&mut self, now: Instant) -> Option<Arc<Pod>> {
         self.release(now);
-        let gated = |order: &&Order| self.pods.get(&order.2).is_some_and(|w| !w.pod.spec.scheduling_gates.is_empty());
+        let gated = |order: &&Order| {
+            self.pods
+                .get(&order.2)
+                .is_some_and(|w| !w.pod.spec.scheduling_gates.is_empty())
+        };
         let order = self.active.iter().find(|o| !gated(o)).cloned()?;
         self.active.remove(&order);
         let waiting = self.pods.get_mut(&order.2)?;
@@ -100,7 +109,13 @@ impl Queue {
     /// The Pod fits nowhere. It waits for a change, or backs off if one came while it was being looked at.
     pub fn unschedulable(&mut self, uid: &str, now: Instant) {
         let changed = self.changes != self.changes_at_pop;
-        self.fail(uid, |wait| if changed { Place::BackingOff(now + wait) } else { Place::Unschedulable(now) });
+        self.fail(uid, |wait| {
+            if changed {
+                Place::BackingOff(now + wait)
+            } else {
+                Place::Unschedulable(now)
+            }
+        });
     }
 
     /// The Pod's cycle or binding failed for a reason outside it.
@@ -110,7 +125,9 @@ impl Queue {
 
     fn fail(&mut self, uid: &str, place: impl FnOnce(std::time::Duration) -> Place) {
         if let Some(waiting) = self.pods.get_mut(uid) {
-            let wait = BACKOFF_MIN.saturating_mul(1 << waiting.failures.min(10)).min(BACKOFF_MAX);
+            let wait = BACKOFF_MIN
+                .saturating_mul(1 << waiting.failures.min(10))
+                .min(BACKOFF_MAX);
             waiting.failures += 1;
             waiting.place = place(wait);
         }
@@ -183,7 +200,11 @@ mod tests {
         for wait in [1, 2, 4, 8, 10, 10] {
             assert_eq!(popped(&mut queue, now).as_deref(), Some("p"));
             queue.unschedulable("p", now);
-            assert_eq!(popped(&mut queue, now + Duration::from_secs(60)), None, "nothing changed");
+            assert_eq!(
+                popped(&mut queue, now + Duration::from_secs(60)),
+                None,
+                "nothing changed"
+            );
             queue.cluster_changed();
             assert_eq!(popped(&mut queue, now + Duration::from_millis(wait * 1000 - 1)), None);
             now += Duration::from_secs(wait);

@@ -20,7 +20,10 @@ pub struct Requests {
 impl Requests {
     /// What a Pod needs: the larger of its containers together (with sidecars) and its largest init step, plus overhead.
     pub fn of_pod(spec: &PodSpec) -> Requests {
-        let mut running = Requests { pods: 1, ..Requests::default() };
+        let mut running = Requests {
+            pods: 1,
+            ..Requests::default()
+        };
         let mut peak = Requests::default();
         for container in &spec.init_containers {
             let own = Requests::of_container(container);
@@ -111,7 +114,10 @@ mod tests {
 
     fn container(cpu: &str, always: bool) -> Container {
         Container {
-            resources: ResourceRequirements { requests: BTreeMap::from([("cpu".into(), cpu.into())]), ..Default::default() },
+            resources: ResourceRequirements {
+                requests: BTreeMap::from([("cpu".into(), cpu.into())]),
+                ..Default::default()
+            },
             restart_policy: always.then(|| "Always".to_string()),
             ..Container::default()
         }
@@ -126,18 +132,30 @@ mod tests {
             ..PodSpec::default()
         };
         assert_eq!(Requests::of_pod(&spec).cpu_milli, 2010);
-        let spec = PodSpec { init_containers: vec![container("100m", true)], containers: vec![container("1", false)], ..spec };
+        let spec = PodSpec {
+            init_containers: vec![container("100m", true)],
+            containers: vec![container("1", false)],
+            ..spec
+        };
         assert_eq!(Requests::of_pod(&spec).cpu_milli, 1110);
     }
 
     #[test]
     fn a_node_offers_what_is_allocatable() {
         let mut node = Node::default();
-        for (name, text) in [("cpu", "2"), ("memory", "1Gi"), ("pods", "110"), ("example.com/gpu", "4")] {
+        for (name, text) in [
+            ("cpu", "2"),
+            ("memory", "1Gi"),
+            ("pods", "110"),
+            ("example.com/gpu", "4"),
+        ] {
             node.status.allocatable.insert(name.into(), text.into());
         }
         let offered = Requests::of_node(&node);
-        assert_eq!((offered.cpu_milli, offered.memory_bytes, offered.pods), (2000, 1 << 30, 110));
+        assert_eq!(
+            (offered.cpu_milli, offered.memory_bytes, offered.pods),
+            (2000, 1 << 30, 110)
+        );
         assert_eq!(offered.extended, BTreeMap::from([("example.com/gpu".into(), 4)]));
     }
 }

@@ -83,7 +83,10 @@ impl Scheduler {
         let pod = change.object();
         let uid = &pod.metadata.uid;
         // A Pod deleted and made again under its name between two lists: the old one is gone too.
-        let replaced = change.old().filter(|old| old.metadata.uid != *uid).map(|old| old.metadata.uid.clone());
+        let replaced = change
+            .old()
+            .filter(|old| old.metadata.uid != *uid)
+            .map(|old| old.metadata.uid.clone());
         let gone = matches!(change, Change::Deleted(_)) || pod.is_terminal();
         for uid in replaced.iter().chain(gone.then_some(uid)) {
             let counted = state.nodes.counts(uid);
@@ -160,10 +163,15 @@ impl Scheduler {
             "metadata": {"name": key.name, "namespace": key.namespace, "uid": pod.metadata.uid},
             "target": {"apiVersion": NODES.api_version(), "kind": NODES.kind, "name": node},
         });
-        match self.client.create_subresource::<Value>(&PODS, &key, "binding", &binding).await {
+        match self
+            .client
+            .create_subresource::<Value>(&PODS, &key, "binding", &binding)
+            .await
+        {
             Ok(_) => {
                 let about = ObjectReference::of(&PODS, &pod.metadata);
-                self.recorder.normal(&about, "Scheduled", format!("Successfully assigned {key} to {node}"));
+                self.recorder
+                    .normal(&about, "Scheduled", format!("Successfully assigned {key} to {node}"));
                 Ok(())
             }
             Err(error) if error.is_fence_lost() => Err(error),
@@ -179,7 +187,10 @@ impl Scheduler {
         tracing::warn!(pod = %key, %error, "binding failed");
         let mut state = self.state.lock();
         let uid = &pod.metadata.uid;
-        let bound = state.nodes.iter().any(|(_, info)| info.pods.get(uid).is_some_and(|p| !p.spec.node_name.is_empty()));
+        let bound = state
+            .nodes
+            .iter()
+            .any(|(_, info)| info.pods.get(uid).is_some_and(|p| !p.spec.node_name.is_empty()));
         if !bound {
             state.nodes.remove_pod(uid);
         }
@@ -195,7 +206,9 @@ impl Scheduler {
         let message = unplaced.to_string();
         let about = ObjectReference::of(&PODS, &pod.metadata);
         self.recorder.warning(&about, "FailedScheduling", message.clone());
-        let known = pod.condition("PodScheduled").is_some_and(|c| c.status == "False" && c.message == message);
+        let known = pod
+            .condition("PodScheduled")
+            .is_some_and(|c| c.status == "False" && c.message == message);
         if known {
             return Ok(());
         }
@@ -203,7 +216,11 @@ impl Scheduler {
             "lastTransitionTime": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()});
         let body = json!({"status": {"conditions": [condition]}});
         let key = pod.metadata.key();
-        match self.client.patch::<Value>(&PODS, &key, Some("status"), client::Patch::Strategic, &body).await {
+        match self
+            .client
+            .patch::<Value>(&PODS, &key, Some("status"), client::Patch::Strategic, &body)
+            .await
+        {
             Err(error) if error.is_fence_lost() => Err(error),
             Err(error) if !error.is_not_found() => {
                 tracing::debug!(pod = %key, %error, "cannot write the PodScheduled condition");

@@ -6,7 +6,11 @@ use super::Reasons;
 
 pub fn filter(pod: &Pod, node: &Node) -> Result<(), Reasons> {
     let labels = &node.metadata.labels;
-    let selected = pod.spec.node_selector.iter().all(|(key, value)| labels.get(key) == Some(value));
+    let selected = pod
+        .spec
+        .node_selector
+        .iter()
+        .all(|(key, value)| labels.get(key) == Some(value));
     let required = node_affinity(pod).and_then(|a| a.required.as_ref());
     if selected && required.is_none_or(|r| r.node_selector_terms.iter().any(|term| matches(term, node))) {
         return Ok(());
@@ -17,7 +21,11 @@ pub fn filter(pod: &Pod, node: &Node) -> Result<(), Reasons> {
 /// The sum of the weights of the preferences that the node meets.
 pub fn preference(pod: &Pod, node: &Node) -> i64 {
     let preferred = node_affinity(pod).map(|a| a.preferred.as_slice()).unwrap_or_default();
-    preferred.iter().filter(|p| matches(&p.preference, node)).map(|p| p.weight).sum()
+    preferred
+        .iter()
+        .filter(|p| matches(&p.preference, node))
+        .map(|p| p.weight)
+        .sum()
 }
 
 fn node_affinity(pod: &Pod) -> Option<&NodeAffinity> {
@@ -56,11 +64,18 @@ mod tests {
     use client::objects::{Affinity, NodeSelector, PreferredSchedulingTerm};
 
     fn requirement(key: &str, operator: &str, values: &[&str]) -> Requirement {
-        Requirement { key: key.into(), operator: operator.into(), values: values.iter().map(|v| v.to_string()).collect() }
+        Requirement {
+            key: key.into(),
+            operator: operator.into(),
+            values: values.iter().map(|v| v.to_string()).collect(),
+        }
     }
 
     fn term(requirements: Vec<Requirement>) -> NodeSelectorTerm {
-        NodeSelectorTerm { match_expressions: requirements, ..NodeSelectorTerm::default() }
+        NodeSelectorTerm {
+            match_expressions: requirements,
+            ..NodeSelectorTerm::default()
+        }
     }
 
     #[test]
@@ -79,7 +94,11 @@ mod tests {
             ("Like", &["5"], Some("5"), false),
         ];
         for (operator, values, value, expected) in table {
-            assert_eq!(holds(&requirement("k", operator, values), value), expected, "{operator} {values:?} {value:?}");
+            assert_eq!(
+                holds(&requirement("k", operator, values), value),
+                expected,
+                "{operator} {values:?} {value:?}"
+            );
         }
     }
 
@@ -88,8 +107,13 @@ mod tests {
         let node = fixtures::node("n", "1");
         let mut pod = Pod::clone(&fixtures::pod("p", "1"));
         let mut require = |terms: Vec<NodeSelectorTerm>| {
-            let required = Some(NodeSelector { node_selector_terms: terms });
-            let node_affinity = Some(NodeAffinity { required, ..NodeAffinity::default() });
+            let required = Some(NodeSelector {
+                node_selector_terms: terms,
+            });
+            let node_affinity = Some(NodeAffinity {
+                required,
+                ..NodeAffinity::default()
+            });
             pod.spec.affinity = Some(Affinity { node_affinity });
             filter(&pod, &node).is_ok()
         };
@@ -108,7 +132,12 @@ mod tests {
             preference: term(vec![requirement("kubernetes.io/hostname", "In", &[host])]),
         };
         let preferred = vec![preferred(10, "n"), preferred(5, "n"), preferred(80, "m")];
-        pod.spec.affinity = Some(Affinity { node_affinity: Some(NodeAffinity { preferred, ..NodeAffinity::default() }) });
+        pod.spec.affinity = Some(Affinity {
+            node_affinity: Some(NodeAffinity {
+                preferred,
+                ..NodeAffinity::default()
+            }),
+        });
         assert_eq!(preference(&pod, &fixtures::node("n", "1")), 15);
     }
 }

@@ -17,7 +17,12 @@ pub fn filter(candidate: &Candidate, info: &NodeInfo) -> Result<(), Reasons> {
     let core = [
         ("cpu", wanted.cpu_milli, offered.cpu_milli, taken.cpu_milli),
         ("memory", wanted.memory_bytes, offered.memory_bytes, taken.memory_bytes),
-        ("ephemeral-storage", wanted.ephemeral_bytes, offered.ephemeral_bytes, taken.ephemeral_bytes),
+        (
+            "ephemeral-storage",
+            wanted.ephemeral_bytes,
+            offered.ephemeral_bytes,
+            taken.ephemeral_bytes,
+        ),
     ];
     for (name, wanted, offered, taken) in core {
         if wanted > 0 && wanted > offered - taken {
@@ -49,12 +54,24 @@ pub fn balanced(candidate: &Candidate, info: &NodeInfo) -> i64 {
 fn used_shares(candidate: &Candidate, info: &NodeInfo) -> [f64; 2] {
     let stated = |amount: i64, unstated: i64| if amount == 0 { unstated } else { amount };
     let share = |taken: i64, wanted: i64, offered: i64| {
-        if offered <= 0 { 1.0 } else { ((taken + wanted) as f64 / offered as f64).clamp(0.0, 1.0) }
+        if offered <= 0 {
+            1.0
+        } else {
+            ((taken + wanted) as f64 / offered as f64).clamp(0.0, 1.0)
+        }
     };
     let wanted = &candidate.requests;
     [
-        share(info.taken.cpu_milli, stated(wanted.cpu_milli, UNSTATED_CPU_MILLI), info.offered.cpu_milli),
-        share(info.taken.memory_bytes, stated(wanted.memory_bytes, UNSTATED_MEMORY_BYTES), info.offered.memory_bytes),
+        share(
+            info.taken.cpu_milli,
+            stated(wanted.cpu_milli, UNSTATED_CPU_MILLI),
+            info.offered.cpu_milli,
+        ),
+        share(
+            info.taken.memory_bytes,
+            stated(wanted.memory_bytes, UNSTATED_MEMORY_BYTES),
+            info.offered.memory_bytes,
+        ),
     ]
 }
 
@@ -95,7 +112,10 @@ mod tests {
         nodes.assume(pod("other", "1"), "a");
         let wanted = pod("p", "500m");
         let candidate = Candidate::new(&wanted);
-        let scores: Vec<i64> = nodes.iter().map(|(_, info)| least_allocated(&candidate, info)).collect();
+        let scores: Vec<i64> = nodes
+            .iter()
+            .map(|(_, info)| least_allocated(&candidate, info))
+            .collect();
         assert!(scores[1] > scores[0], "{scores:?}");
     }
 }

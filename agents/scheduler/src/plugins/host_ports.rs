@@ -6,11 +6,18 @@ use super::Reasons;
 use crate::NodeInfo;
 
 pub fn filter(pod: &Pod, info: &NodeInfo) -> Result<(), Reasons> {
-    let taken = || info.pods.values().filter(|p| !p.is_terminal()).flat_map(|p| host_ports(p));
+    let taken = || {
+        info.pods
+            .values()
+            .filter(|p| !p.is_terminal())
+            .flat_map(|p| host_ports(p))
+    };
     if host_ports(pod).all(|wanted| !taken().any(|other| clash(wanted, other))) {
         return Ok(());
     }
-    Err(vec!["node(s) didn't have free ports for the requested pod ports".into()])
+    Err(vec![
+        "node(s) didn't have free ports for the requested pod ports".into(),
+    ])
 }
 
 fn host_ports(pod: &Pod) -> impl Iterator<Item = &ContainerPort> {
@@ -19,7 +26,13 @@ fn host_ports(pod: &Pod) -> impl Iterator<Item = &ContainerPort> {
 }
 
 fn clash(a: &ContainerPort, b: &ContainerPort) -> bool {
-    let protocol = |p: &ContainerPort| if p.protocol.is_empty() { "TCP".to_string() } else { p.protocol.clone() };
+    let protocol = |p: &ContainerPort| {
+        if p.protocol.is_empty() {
+            "TCP".to_string()
+        } else {
+            p.protocol.clone()
+        }
+    };
     let any = |p: &ContainerPort| matches!(p.host_ip.as_str(), "" | "0.0.0.0");
     a.host_port == b.host_port && protocol(a) == protocol(b) && (any(a) || any(b) || a.host_ip == b.host_ip)
 }

@@ -21,7 +21,10 @@ pub struct Candidate<'a> {
 
 impl<'a> Candidate<'a> {
     pub fn new(pod: &'a Pod) -> Candidate<'a> {
-        Candidate { pod, requests: Requests::of_pod(&pod.spec) }
+        Candidate {
+            pod,
+            requests: Requests::of_pod(&pod.spec),
+        }
     }
 }
 
@@ -41,13 +44,43 @@ pub fn filter(candidate: &Candidate, node: &Node, info: &NodeInfo) -> Result<(),
 /// The nodes' total scores, in the order given. Weights are kube-scheduler's.
 pub fn score(candidate: &Candidate, fitting: &[(&Node, &NodeInfo)], all: &Nodes) -> Vec<i64> {
     let plugins: [(i64, Vec<i64>); 5] = [
-        (3, normalised(fitting.iter().map(|(node, _)| taints::prefer_no_schedule(candidate.pod, node)), true)),
-        (2, normalised(fitting.iter().map(|(node, _)| affinity::preference(candidate.pod, node)), false)),
-        (1, fitting.iter().map(|(_, info)| fit::least_allocated(candidate, info)).collect()),
-        (2, normalised(spread::crowding(candidate.pod, fitting, all).into_iter(), true)),
-        (1, fitting.iter().map(|(_, info)| fit::balanced(candidate, info)).collect()),
+        (
+            3,
+            normalised(
+                fitting
+                    .iter()
+                    .map(|(node, _)| taints::prefer_no_schedule(candidate.pod, node)),
+                true,
+            ),
+        ),
+        (
+            2,
+            normalised(
+                fitting
+                    .iter()
+                    .map(|(node, _)| affinity::preference(candidate.pod, node)),
+                false,
+            ),
+        ),
+        (
+            1,
+            fitting
+                .iter()
+                .map(|(_, info)| fit::least_allocated(candidate, info))
+                .collect(),
+        ),
+        (
+            2,
+            normalised(spread::crowding(candidate.pod, fitting, all).into_iter(), true),
+        ),
+        (
+            1,
+            fitting.iter().map(|(_, info)| fit::balanced(candidate, info)).collect(),
+        ),
     ];
-    (0..fitting.len()).map(|node| plugins.iter().map(|(weight, scores)| weight * scores[node]).sum()).collect()
+    (0..fitting.len())
+        .map(|node| plugins.iter().map(|(weight, scores)| weight * scores[node]).sum())
+        .collect()
 }
 
 /// Scales raw scores to 0..=100; `reverse` when a small raw score is the better one.
@@ -76,7 +109,9 @@ pub mod fixtures {
     pub fn node(name: &str, cpu: &str) -> Arc<Node> {
         let mut node = Node::default();
         node.metadata.name = name.into();
-        node.metadata.labels.insert("kubernetes.io/hostname".into(), name.into());
+        node.metadata
+            .labels
+            .insert("kubernetes.io/hostname".into(), name.into());
         for (resource, amount) in [("cpu", cpu), ("memory", "8Gi"), ("pods", "10")] {
             node.status.allocatable.insert(resource.into(), amount.into());
         }
@@ -89,8 +124,14 @@ pub mod fixtures {
         (pod.metadata.name, pod.metadata.namespace) = (name.into(), "default".into());
         pod.metadata.uid = name.into();
         let requests = BTreeMap::from([("cpu".to_string(), cpu.to_string())]);
-        let resources = ResourceRequirements { requests, ..ResourceRequirements::default() };
-        pod.spec.containers.push(Container { resources, ..Container::default() });
+        let resources = ResourceRequirements {
+            requests,
+            ..ResourceRequirements::default()
+        };
+        pod.spec.containers.push(Container {
+            resources,
+            ..Container::default()
+        });
         Arc::new(pod)
     }
 }

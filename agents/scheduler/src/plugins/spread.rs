@@ -20,8 +20,18 @@ pub fn crowding(pod: &Pod, fitting: &[(&Node, &NodeInfo)], all: &Nodes) -> Vec<i
             *zones.entry(zone).or_default() += siblings(info, owner);
         }
     }
-    let zone = |node: &Node| node.metadata.labels.get(ZONE).and_then(|z| zones.get(z.as_str())).copied().unwrap_or(0);
-    fitting.iter().map(|(node, info)| siblings(info, owner) + zone(node)).collect()
+    let zone = |node: &Node| {
+        node.metadata
+            .labels
+            .get(ZONE)
+            .and_then(|z| zones.get(z.as_str()))
+            .copied()
+            .unwrap_or(0)
+    };
+    fitting
+        .iter()
+        .map(|(node, info)| siblings(info, owner) + zone(node))
+        .collect()
 }
 
 fn siblings(info: &NodeInfo, owner: &str) -> i64 {
@@ -38,7 +48,11 @@ mod tests {
 
     fn owned(name: &str) -> Arc<Pod> {
         let mut pod = Pod::clone(&fixtures::pod(name, "1"));
-        pod.metadata.owner_references = vec![OwnerReference { uid: "rs".into(), controller: true, ..Default::default() }];
+        pod.metadata.owner_references = vec![OwnerReference {
+            uid: "rs".into(),
+            controller: true,
+            ..Default::default()
+        }];
         Arc::new(pod)
     }
 

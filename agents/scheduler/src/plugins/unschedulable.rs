@@ -7,7 +7,13 @@ use super::Reasons;
 const TAINT: &str = "node.kubernetes.io/unschedulable";
 
 pub fn filter(pod: &Pod, node: &Node) -> Result<(), Reasons> {
-    if !node.spec.unschedulable || pod.spec.tolerations.iter().any(|t| t.tolerates(TAINT, "", "NoSchedule")) {
+    if !node.spec.unschedulable
+        || pod
+            .spec
+            .tolerations
+            .iter()
+            .any(|t| t.tolerates(TAINT, "", "NoSchedule"))
+    {
         return Ok(());
     }
     Err(vec!["node(s) were unschedulable".into()])
