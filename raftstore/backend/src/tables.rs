@@ -39,7 +39,6 @@ impl Tables {
     pub(crate) fn open_read_only(path: &Path) -> Result<Self, Fault> {
         let names = FAMILIES.map(Family::name);
         let mut options = Options::default();
-        // Its own info log goes beside it, not into what is being sent.
         options.set_max_open_files(crate::limits::OPEN_FILES_MAX);
         let database = DB::open_cf_for_read_only(&options, path, names, false)
             .map_err(|error| fault("cannot read the checkpoint in", path, error))?;

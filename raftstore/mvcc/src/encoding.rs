@@ -129,3 +129,53 @@ pub(crate) fn decode<M: Message + Default>(family: Family, key: &[u8], value: &[
 pub(crate) fn decode_version(family: Family, key: &[u8], value: &[u8]) -> Result<state::Version, Fault> {
     decode(family, key, value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every order that must hold between keys, with the bytes that make it hard.
+    const KEYS: [&[u8]; 9] = [
+        b"", b"\0", b"\0\0", b"\0\x01", b"\0\xff", b"a", b"a\0", b"a\0\xff", b"a\xff",
+    ];
+
+    #[test]
+    fn history_sorts_by_key_then_newest_first() {
+        let mut rows = Vec::new();
+        for key in KEYS {
+            for revision in [i64::MAX, 300, 2, 1] {
+                rows.push(history_key(history_prefix(key), revision));
+            }
+            rows.push(history_after(&history_prefix(key)));
+        }
+        assert!(rows.is_sorted(), "{rows:?}");
+    }
+
+    #[test]
+    fn history_keys_read_back() {
+        let row = history_key(history_prefix(b"a\0b"), 77);
+        let (prefix, revision) = parse_history_key(&row).expect("well formed");
+        assert_eq!((prefix, revision), (&history_prefix(b"a\0b")[..], 77));
+        assert!(parse_history_key(b"short").is_err());
+        assert!(parse_history_key(&[0xff; 12]).is_err());
+    }
+
+    #[test]
+    fn rev_keys_are_those_of_etcd() {
+        let place = Place { revision: 258, sub: 3 };
+        assert_eq!(&rev_key(place, false)[..], b"\0\0\0\0\0\0\x01\x02_\0\0\0\0\0\0\0\x03");
+        assert_eq!(&rev_key(place, true)[..], b"\0\0\0\0\0\0\x01\x02_\0\0\0\0\0\0\0\x03t");
+        assert_eq!(
+            parse_rev_key(&rev_key(place, true)).expect("well formed"),
+            (place, true)
+        );
+        for malformed in [
+            &b""[..],
+            b"\0\0\0\0\0\0\0\x01",
+            &[0; 19],
+            b"\0\0\0\0\0\0\x01\x02_\0\0\0\0\0\0\0\x03x",
+        ] {
+            assert!(parse_rev_key(malformed).is_err(), "{malformed:?}");
+        }
+    }
+}

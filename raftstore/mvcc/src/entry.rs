@@ -200,3 +200,49 @@ pub struct Block {
     /// Never empty.
     pub events: Vec<Event>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_its_encoding() {
+        for (key, value, lease) in [
+            ("k", "v", 0),
+            ("key", "", 7),
+            ("k", "v", -1),
+            ("", "", 0),
+            ("", "v", i64::MAX),
+        ] {
+            let entry = Entry::new(key.as_bytes(), value.as_bytes(), 3, 300, 2, lease);
+            assert_eq!((&entry.key[..], &entry.value[..]), (key.as_bytes(), value.as_bytes()));
+            assert_eq!(&entry.encoded()[..], entry.to_kv().encode_to_vec());
+            let again = Entry::decode(entry.encoded().clone()).expect("just encoded");
+            assert_eq!(again.to_kv(), entry.to_kv());
+        }
+    }
+
+    #[test]
+    fn a_tombstone_has_key_and_revision_only() {
+        let tombstone = Entry::tombstone(Bytes::from_static(b"k"), 9);
+        assert!(tombstone.is_tombstone());
+        let expected = KeyValue {
+            key: Bytes::from_static(b"k"),
+            mod_revision: 9,
+            ..KeyValue::default()
+        };
+        assert_eq!(
+            KeyValue::decode(tombstone.encoded().clone()).expect("just encoded"),
+            expected
+        );
+    }
+
+    #[test]
+    fn a_slot_is_filled_once() {
+        let slot = Slot::new();
+        assert_eq!(slot.get::<u32>(), None);
+        assert_eq!(slot.get_or_fill(|| Arc::new(1_u32)).as_deref(), Some(&1));
+        assert_eq!(slot.get_or_fill(|| Arc::new(2_u32)).as_deref(), Some(&1));
+        assert_eq!(slot.get::<String>(), None, "of another type");
+    }
+}
