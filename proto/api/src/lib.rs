@@ -16,9 +16,16 @@
 //! Validation of values beyond their types (the API server's strategies), server-side apply, schemas of custom resources,
 //! conversion between versions, field descriptions.
 
+pub mod defaults;
+pub mod openapi;
+pub mod owners;
+pub mod patch;
+pub mod pods;
 pub mod quantity;
 pub mod resources;
 pub mod schema;
+pub mod selector;
+pub mod taints;
 
 mod codec;
 mod error;
@@ -27,9 +34,13 @@ mod limits;
 mod protobuf;
 
 pub use codec::{Decoded, FieldValidation, MediaType, conform, decode, decode_yaml};
+pub use defaults::default_object;
 pub use error::{DecodeError, EncodeError, PatchError, QuantityError, SelectorError};
 pub use gvk::Gvk;
+pub use openapi::{openapi_v3, openapi_v3_index};
+pub use patch::{merge_patch, strategic_merge};
 pub use protobuf::{decode_protobuf, encode_protobuf, encode_protobuf_raw};
 pub use quantity::Quantity;
 pub use resources::{Resource, Subresource, group_versions, resource, resource_of, resources};
 pub use schema::{Registry, Schema, registry};
+pub use selector::{FieldRequirement, FieldSelector, LabelRequirement, LabelSelector, Operator};
