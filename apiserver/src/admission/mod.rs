@@ -1,5 +1,12 @@
 //! Admission: plugins that may change (mutate) and then may refuse (validate) a write, in one order.
 
+mod default_tolerations;
+mod namespace_lifecycle;
+mod node_restriction;
+mod priority;
+mod service_account;
+mod taint_nodes;
+
 use crate::registry::Registry;
 use crate::{ApiError, User};
 use serde_json::Value;
@@ -58,6 +65,16 @@ pub trait Admission: Send + Sync {
 }
 
 /// The plugins in the order they run, which is upstream's.
-pub fn plugins(_registry: &Arc<Registry>) -> Vec<Arc<dyn Admission>> {
-    Vec::new()
+pub fn plugins(registry: &Arc<Registry>) -> Vec<Arc<dyn Admission>> {
+    let reader = registry.reader();
+    vec![
+        // First, so that nothing is done for objects that have nowhere to go.
+        Arc::new(namespace_lifecycle::NamespaceLifecycle { reader: reader.clone() }),
+        // Adds volumes and mounts that later plugins judge.
+        Arc::new(service_account::ServiceAccount { reader: reader.clone() }),
+        Arc::new(taint_nodes::TaintNodesByCondition),
+        Arc::new(priority::Priority { reader: reader.clone() }),
+        Arc::new(default_tolerations::DefaultTolerationSeconds),
+        Arc::new(node_restriction::NodeRestriction { reader: reader.clone() }),
+    ]
 }

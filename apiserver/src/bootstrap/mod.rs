@@ -1,0 +1,79 @@
+//! What the server itself puts into the cluster: the system namespaces, the default roles and bindings, and the service
+//! `kubernetes` with the addresses of the live masters; and the upkeep of what only it can keep.
+//!
+//! **Promise.** Everything here is idempotent and done by every member: objects are created if absent and otherwise left as
+//! administrators have made them.
+
+mod masters;
+mod objects;
+mod repair;
+mod roles;
+
+use crate::registry::{Registry, RequestContext};
+use crate::{ApiError, Server};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How often a member says that it lives and looks who else does.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+/// How many heartbeats pass between two repairs.
+const HEARTBEATS_PER_REPAIR: u64 = 12;
+
+impl Server {
+    /// Creates what a cluster starts with. Ready to be called again at any time, by any member.
+    pub async fn bootstrap(&self) -> Result<(), ApiError> {
+        let registry = self.registry();
+        for (resource, object) in objects::all().into_iter().chain(roles::all()) {
+            create_if_absent(registry, resource, object).await?;
+        }
+        let service = objects::kubernetes_service(registry.config());
+        create_if_absent(registry, "services", service).await?;
+        masters::Masters::new(registry.clone()).beat().await
+    }
+
+    /// Keeps the endpoints of the service `kubernetes` equal to the live masters, and cleans up, until `stop`.
+    pub async fn maintain(&self, stop: CancellationToken) {
+        let mut masters = masters::Masters::new(self.registry().clone());
+        let mut ticks = tokio::time::interval(HEARTBEAT_INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut repair = repair::Repair::new(self.registry().clone());
+        let mut count = 0_u64;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = ticks.tick() => {}
+            }
+            logged("refresh the endpoints of the service kubernetes", masters.beat().await);
+            if count.is_multiple_of(HEARTBEATS_PER_REPAIR) {
+                logged("repair allocations and old events", repair.run().await);
+            }
+            count += 1;
+        }
+        logged("leave the endpoints of the service kubernetes", masters.leave().await);
+    }
+}
+
+fn logged(what: &str, result: Result<(), ApiError>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "could not {what}; trying again later");
+    }
+}
+
+/// Two members may start at once: that the other was first is no error.
+async fn create_if_absent(registry: &Arc<Registry>, resource: &str, object: Value) -> Result<(), ApiError> {
+    let metadata = &object["metadata"];
+    let text = |field: &str| metadata[field].as_str().unwrap_or_default().to_owned();
+    let (namespace, name) = (text("namespace"), text("name"));
+    if registry.reader().local(resource, &namespace, &name).await?.is_some() {
+        return Ok(());
+    }
+    match registry
+        .create(&RequestContext::system(), resource, &namespace, object)
+        .await
+    {
+        Err(error) if error.reason != "AlreadyExists" => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,24 @@
+//! Requests this server sends on behalf of its clients: to the kubelets of nodes.
+//!
+//! **Theory.** Everything goes to the kubelet's own HTTPS API, under this server's client certificate. A plain answer (logs) is
+//! passed on as it arrives. An upgrade (exec, attach, port-forward) is passed on too: the client's upgrade headers go to
+//! the kubelet, the kubelet's answer goes back, and from then on bytes are copied both ways. The server does not look into
+//! the streams, so every protocol that client and kubelet share works.
+//!
+//! **Left out.** Proxying to pods and services.
+
+mod kubelet;
+pub mod nodes;
+pub mod pods;
+mod upgrade;
+
+use crate::ApiError;
+
+pub use kubelet::Kubelets;
+
+/// The answer when the server was started without a certificate for kubelets.
+pub(crate) fn not_configured() -> ApiError {
+    ApiError::unavailable(
+        "this API server has no client certificate for kubelets: set the kubelet client certificate and key",
+    )
+}

@@ -1,0 +1,70 @@
+//! Which resource has which strategy. A resource that is not named here is [`Plain`].
+
+use super::rbac::{Bindings, Roles};
+use super::reviews::{AccessReview, RulesReview, SelfReview, TokenReview};
+use super::strategy::{Plain, Strategy};
+use super::workloads::Workload;
+use super::{configmaps, endpoints, events, leases, namespaces, nodes, pods, secrets, serviceaccounts, services};
+use crate::authn::tokens::Tokens;
+use crate::config::Config;
+use crate::outbound::Kubelets;
+
+/// The table: `plural` or `plural.group` -> what is special about it.
+pub fn strategies(config: &Config) -> Vec<(&'static str, Box<dyn Strategy>)> {
+    let tokens = Tokens::load(config);
+    let kubelets = Kubelets::load(config);
+    vec![
+        (
+            "pods",
+            Box::new(pods::Pods {
+                kubelets: kubelets.clone(),
+            }),
+        ),
+        ("nodes", Box::new(nodes::Nodes { kubelets })),
+        ("services", Box::new(services::Services)),
+        ("endpoints", Box::new(endpoints::Endpoints)),
+        ("endpointslices.discovery.k8s.io", Box::new(endpoints::EndpointSlices)),
+        ("namespaces", Box::new(namespaces::Namespaces)),
+        ("configmaps", Box::new(configmaps::ConfigMaps)),
+        ("secrets", Box::new(secrets::Secrets)),
+        (
+            "serviceaccounts",
+            Box::new(serviceaccounts::ServiceAccounts { tokens: tokens.clone() }),
+        ),
+        ("events", Box::new(events::Events)),
+        ("deployments.apps", Box::new(Workload::Deployment)),
+        ("replicasets.apps", Box::new(Workload::ReplicaSet)),
+        ("statefulsets.apps", Box::new(Workload::StatefulSet)),
+        ("daemonsets.apps", Box::new(Workload::DaemonSet)),
+        ("leases.coordination.k8s.io", Box::new(leases::Leases)),
+        ("roles.rbac.authorization.k8s.io", Box::new(Roles { cluster: false })),
+        (
+            "clusterroles.rbac.authorization.k8s.io",
+            Box::new(Roles { cluster: true }),
+        ),
+        (
+            "rolebindings.rbac.authorization.k8s.io",
+            Box::new(Bindings { cluster: false }),
+        ),
+        (
+            "clusterrolebindings.rbac.authorization.k8s.io",
+            Box::new(Bindings { cluster: true }),
+        ),
+        ("poddisruptionbudgets.policy", Box::new(Plain { status: true })),
+        (
+            "subjectaccessreviews.authorization.k8s.io",
+            Box::new(AccessReview::Subject),
+        ),
+        (
+            "localsubjectaccessreviews.authorization.k8s.io",
+            Box::new(AccessReview::Local),
+        ),
+        (
+            "selfsubjectaccessreviews.authorization.k8s.io",
+            Box::new(AccessReview::Own),
+        ),
+        ("selfsubjectrulesreviews.authorization.k8s.io", Box::new(RulesReview)),
+        ("selfsubjectreviews.authentication.k8s.io", Box::new(SelfReview)),
+        ("tokenreviews.authentication.k8s.io", Box::new(TokenReview { tokens })),
+    ]
+}

@@ -1,0 +1,59 @@
+//! `scale`: a workload seen as nothing but a number of replicas.
+
+use crate::FieldError;
+use crate::registry::check;
+use crate::registry::columns::selector;
+use crate::registry::fields::{at, number};
+use crate::registry::strategy::Projection;
+use serde_json::{Map, Value, json};
+
+/// `autoscaling/v1` Scale over `spec.replicas`.
+pub(super) struct Scale;
+
+/// The metadata a Scale shows of its workload.
+const METADATA: &[&str] = &["name", "namespace", "uid", "resourceVersion", "creationTimestamp"];
+
+impl Projection for Scale {
+    fn read(&self, object: &Value) -> Value {
+        let metadata: Map<String, Value> = METADATA
+            .iter()
+            .filter_map(|field| Some(((*field).to_owned(), at(object, "metadata")?.get(*field)?.clone())))
+            .collect();
+        let mut status = json!({"replicas": number(object, "status.replicas")});
+        if let Some(given) = at(object, "spec.selector") {
+            status["selector"] = json!(selector(Some(given)));
+        }
+        json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": metadata,
+            "spec": {"replicas": number(object, "spec.replicas")}, "status": status})
+    }
+
+    fn validate(&self, scale: &Value) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        check::at_least(&mut errors, scale, "", "spec.replicas", 0);
+        errors
+    }
+
+    fn write(&self, scale: &Value, object: &mut Value) {
+        object["spec"]["replicas"] = json!(number(scale, "spec.replicas"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scale_shows_and_changes_the_replicas() {
+        let mut object = json!({"metadata": {"name": "d", "labels": {}, "resourceVersion": "7"},
+            "spec": {"replicas": 2, "selector": {"matchLabels": {"a": "b"}}}, "status": {"replicas": 1}});
+        let mut scale = Scale.read(&object);
+        assert_eq!(scale["metadata"], json!({"name": "d", "resourceVersion": "7"}));
+        assert_eq!(
+            (&scale["spec"]["replicas"], &scale["status"]["selector"]),
+            (&json!(2), &json!("a=b"))
+        );
+        scale["spec"]["replicas"] = json!(5);
+        Scale.write(&scale, &mut object);
+        assert_eq!(object["spec"]["replicas"], 5);
+    }
+}
