@@ -27,7 +27,7 @@ pub use proto::etcd::etcdserverpb as pb;
 
 pub use error::{Error, ErrorKind};
 pub use node::{Node, Parts};
-pub use options::{FaultHandler, Options, Setup, Timing, member_id};
+pub use options::{FaultHandler, Options, Retention, Setup, Timing, member_id};
 pub use status::{Leadership, Member, Status};
 pub use store::Store;
 pub use transport::{Listen, Tls};

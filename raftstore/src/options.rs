@@ -8,7 +8,7 @@ use std::time::Duration;
 use openraft::{Config, SnapshotPolicy};
 
 use crate::error::Error;
-use crate::limits::{APPEND_ENTRIES, REQUEST_TIMEOUT};
+use crate::limits::{APPEND_ENTRIES, FLUSH_BYTES, LOG_KEEP_BYTES, LOG_KEEP_ENTRIES, REQUEST_TIMEOUT};
 use crate::log::LogOptions;
 use crate::status::Member;
 use crate::transport::{Listen, Tls};
@@ -38,6 +38,8 @@ pub struct Options {
     pub timing: Timing,
     /// How the log is kept.
     pub log: LogOptions,
+    /// How much of the log is kept.
+    pub retention: Retention,
     /// Called once when this member is broken and must stop.
     pub on_fault: FaultHandler,
 }
@@ -53,6 +55,27 @@ pub struct Timing {
     pub election_max: Duration,
     /// How long a request may take.
     pub request: Duration,
+}
+
+/// How much of the log is kept behind what is applied.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// Log applied since the last flush of the tables after which the next one starts; it bounds the replay at a restart.
+    pub flush_bytes: u64,
+    /// Entries kept for peers that lag.
+    pub entries: u64,
+    /// Bytes of entries kept for peers that lag, if that is less.
+    pub bytes: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            flush_bytes: FLUSH_BYTES,
+            entries: LOG_KEEP_ENTRIES,
+            bytes: LOG_KEEP_BYTES,
+        }
+    }
 }
 
 impl Default for Timing {
@@ -97,6 +120,7 @@ impl Options {
             members,
             timing: Timing::default(),
             log: LogOptions::default(),
+            retention: Retention::default(),
             on_fault: FaultHandler::default(),
         }
     }

@@ -42,6 +42,8 @@ pub struct Status {
     pub leader: Option<u64>,
     /// The latest term.
     pub term: u64,
+    /// The first log entry still kept.
+    pub first_log_index: u64,
     /// The last log entry.
     pub log_index: u64,
     /// The last entry known to be committed.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use mvcc::{Backend, Memory, Response, View};
+use openraft::AsyncRuntime;
 use openraft::impls::TokioRuntime;
 use proto::etcd::etcdserverpb::{
     AlarmRequest, AlarmResponse, CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse,
@@ -21,11 +22,11 @@ use tokio::sync::watch;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::limits::LOG_SEGMENT_BYTES_MEMORY;
-use crate::log::{MemoryDisk, RealDisk};
+use crate::log::{Disk, MemoryDisk, RealDisk};
 use crate::node::{Node, Parts};
 use crate::options::{Options, Setup};
 use crate::status::{Leadership, Member, Status};
-use crate::transport::{Dialer, Identity, serve};
+use crate::transport::{Dialer, Identity, Peers, serve};
 use crate::watch::{WatchSpec, Watcher};
 
 /// Where the log is inside a member's data directory.
@@ -86,7 +87,12 @@ impl Store {
             .await
             .map_err(Error::fault)?;
         node.found_in_background();
-        Ok(Self::new(Arc::new(node)))
+        Ok(Self::of(node))
+    }
+
+    /// The store of a running member.
+    pub fn of<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(node: Node<R, D, B, N>) -> Self {
+        Self { engine: Arc::new(node) }
     }
 
     /// A store of one member that lives in memory, for tests. Returns once it leads.
@@ -112,17 +118,13 @@ impl Store {
         };
         let node = Node::<TokioRuntime, _, _, _>::start(options, parts).await?;
         node.bootstrap().await?;
-        let store = Self::new(Arc::new(node));
+        let store = Self::of(node);
         let mut leadership = store.leadership();
         leadership
             .wait_for(|known| known.leading)
             .await
             .map_err(|_| Error::Stopped)?;
         Ok(store)
-    }
-
-    pub(crate) fn new(engine: Arc<dyn Engine>) -> Self {
-        Self { engine }
     }
 
     async fn propose(&self, op: Op) -> Result<Response, Error> {

@@ -78,6 +78,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
             learner: !server.membership_config.voter_ids().any(|id| id == self.options.id),
             leader: leadership.leader,
             term: leadership.term,
+            first_log_index: self.log.purged().map_or(0, |id| id.index + 1),
             log_index: data.last_log.as_ref().map_or(0, |id| id.index),
             committed_index: data.local_committed.as_ref().map_or(0, |id| id.index),
             applied_index: view.applied().map_or(0, |id| id.index),

@@ -8,8 +8,9 @@ use openraft::AsyncRuntime;
 
 use super::Core;
 use crate::error::Error;
-use crate::limits::{COMPACTION_PAUSE, COMPACTION_STEP_REVISIONS, FLUSH_BYTES, LOG_KEEP_BYTES, LOG_KEEP_ENTRIES};
+use crate::limits::{COMPACTION_PAUSE, COMPACTION_STEP_REVISIONS};
 use crate::log::Disk;
+use crate::options::Retention;
 use crate::transport::Peers;
 
 const LOOK_AROUND: Duration = Duration::from_secs(1);
@@ -17,6 +18,11 @@ const LOOK_AROUND: Duration = Duration::from_secs(1);
 /// Flushes the tables each time enough log was applied, which bounds the replay at a restart, and lets go of the log
 /// behind what is flushed, except for what peers that lag may still need.
 pub async fn flush_and_purge<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(core: Arc<Core<R, D, B, N>>) {
+    let Retention {
+        flush_bytes,
+        entries,
+        bytes,
+    } = core.options.retention;
     loop {
         R::sleep(LOOK_AROUND).await;
         let flushed = core.reader.backend().flushed();
@@ -24,13 +30,13 @@ pub async fn flush_and_purge<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(
         let behind = flushed.map_or(0, |id| id.index + 1);
         // openraft calls a flush a snapshot: it has to know up to where the log may go.
         if applied > behind
-            && core.log.payload_bytes(behind, applied) >= FLUSH_BYTES
+            && core.log.payload_bytes(behind, applied) >= flush_bytes
             && core.raft.trigger().snapshot().await.is_err()
         {
             return;
         }
         let Some(flushed) = flushed else { continue };
-        let keep_from = core.log.keep_from(LOG_KEEP_ENTRIES, LOG_KEEP_BYTES);
+        let keep_from = core.log.keep_from(entries, bytes);
         let Some(upto) = keep_from.checked_sub(1).map(|upto| upto.min(flushed.index)) else {
             continue;
         };

@@ -1,0 +1,214 @@
+//! A cluster that can lose members and get them back.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mvcc::Memory;
+use openraft::impls::TokioRuntime;
+use proto::etcd::etcdserverpb::{PutRequest, RangeRequest};
+use raftstore::log::MemoryDisk;
+use raftstore::transport::{Dialer, Identity, serve};
+use raftstore::{Error, Listen, Member, Node, Options, Parts, Retention, Store, Tls};
+use tokio::net::TcpListener;
+
+/// Longer than anything takes that works at all.
+pub const BOUND: Duration = Duration::from_secs(60);
+
+/// One member's machine: what outlives its process.
+pub struct Host {
+    pub id: u64,
+    pub address: SocketAddr,
+    pub disk: MemoryDisk,
+    pub backend: Arc<Memory>,
+    pub store: Option<Store>,
+}
+
+pub struct Cluster {
+    pub hosts: Vec<Host>,
+    pub retention: Retention,
+    pub request_timeout: Duration,
+    pub tls: Option<Tls>,
+}
+
+impl Cluster {
+    /// Hosts whose members are not started.
+    pub async fn prepared(members: u64) -> Self {
+        let mut hosts = Vec::new();
+        for id in 1..=members {
+            // Bound only to learn a free port; the member binds it again.
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let (disk, backend) = (MemoryDisk::new(), Arc::new(Memory::new()));
+            hosts.push(Host {
+                id,
+                address,
+                disk,
+                backend,
+                store: None,
+            });
+        }
+        let request_timeout = Duration::from_secs(20);
+        Self {
+            hosts,
+            retention: Retention::default(),
+            request_timeout,
+            tls: None,
+        }
+    }
+
+    /// A running cluster with a leader.
+    pub async fn start(members: u64) -> Self {
+        let mut cluster = Self::prepared(members).await;
+        cluster.start_all().await;
+        cluster
+    }
+
+    pub async fn start_all(&mut self) {
+        for index in 0..self.hosts.len() {
+            self.start_member(index).await;
+        }
+        self.wait_for_leader().await;
+    }
+
+    pub fn members(&self) -> Vec<Member> {
+        let member = |host: &Host| Member {
+            id: host.id,
+            name: format!("m{}", host.id),
+            peer_urls: vec![format!("https://localhost:{}", host.address.port())],
+            client_urls: vec![],
+            learner: false,
+        };
+        self.hosts.iter().map(member).collect()
+    }
+
+    pub async fn start_member(&mut self, index: usize) {
+        let members = self.members();
+        let host = &mut self.hosts[index];
+        let mut options = Options::new(host.id, "test", members);
+        options.retention = self.retention;
+        options.timing.request = self.request_timeout;
+        options.log.segment_bytes = 8 << 20;
+        options.on_fault = raftstore::FaultHandler(Arc::new(|reason| eprintln!("fault: {reason}")));
+        let identity = Identity {
+            cluster: options.cluster_id(),
+            member: host.id,
+        };
+        let peers = Dialer::new(identity, self.tls.clone());
+        let parts = Parts {
+            disk: host.disk.clone(),
+            backend: host.backend.clone(),
+            peers,
+        };
+        let node = Node::<TokioRuntime, _, _, _>::start(options, parts)
+            .await
+            .expect("the member starts");
+        let listener = bind(host.address).await;
+        let server = self.tls.as_ref().map(|tls| tls.server.clone());
+        serve(
+            Listen::Bound(listener),
+            server,
+            identity,
+            node.inbound(),
+            node.stopped(),
+        )
+        .await
+        .unwrap();
+        node.found_in_background();
+        host.store = Some(Store::of(node));
+    }
+
+    /// Ends a member's process; it loses what it had not synced or flushed.
+    pub async fn kill(&mut self, index: usize) {
+        let host = &mut self.hosts[index];
+        let store = host.store.take().expect("the member runs");
+        store.shutdown().await;
+        host.disk.crash(|_, _| false);
+        host.backend.crash();
+    }
+
+    pub fn store(&self, index: usize) -> Store {
+        self.hosts[index].store.clone().expect("the member runs")
+    }
+
+    pub fn running(&self) -> Vec<usize> {
+        (0..self.hosts.len())
+            .filter(|index| self.hosts[*index].store.is_some())
+            .collect()
+    }
+
+    /// The member that leads.
+    pub async fn wait_for_leader(&self) -> usize {
+        eventually("a member leads", async || {
+            let leads = |index: &usize| self.store(*index).leadership().borrow().leading;
+            self.running().into_iter().find(leads)
+        })
+        .await
+    }
+
+    /// A running member that does not lead.
+    pub async fn follower(&self) -> usize {
+        let leader = self.wait_for_leader().await;
+        self.running()
+            .into_iter()
+            .find(|index| *index != leader)
+            .expect("more than one member runs")
+    }
+}
+
+async fn bind(address: SocketAddr) -> TcpListener {
+    eventually("the old listener is gone", async || {
+        TcpListener::bind(address).await.ok()
+    })
+    .await
+}
+
+/// Waits until `condition` gives something.
+pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let wait = async {
+        loop {
+            if let Some(found) = condition().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(BOUND, wait)
+        .await
+        .unwrap_or_else(|_| panic!("never: {what}"))
+}
+
+pub fn put_request(key: &str, value: &str) -> PutRequest {
+    PutRequest {
+        key: Bytes::copy_from_slice(key.as_bytes()),
+        value: Bytes::copy_from_slice(value.as_bytes()),
+        ..PutRequest::default()
+    }
+}
+
+/// Writes a key and gives the revision.
+pub async fn put(store: &Store, key: &str, value: &str) -> Result<i64, Error> {
+    Ok(store
+        .put(put_request(key, value))
+        .await?
+        .header
+        .expect("answers have a header")
+        .revision)
+}
+
+/// Reads a key.
+pub async fn get(store: &Store, key: &str, serializable: bool) -> Result<Option<String>, Error> {
+    let key = Bytes::copy_from_slice(key.as_bytes());
+    let response = store
+        .range(RangeRequest {
+            key,
+            serializable,
+            ..RangeRequest::default()
+        })
+        .await?;
+    Ok(response
+        .kvs
+        .first()
+        .map(|kv| String::from_utf8(kv.value.to_vec()).expect("values are text")))
+}

@@ -1,0 +1,46 @@
+//! Members prove themselves to each other.
+
+use pki::tls::{ClientAuth, client_config, server_config};
+use pki::{Ca, Leaf};
+use raftstore::Tls;
+
+use crate::harness::{Cluster, get, put};
+
+/// A member's certificates, from an authority in `directory`.
+fn certificates(directory: &std::path::Path) -> Tls {
+    let ca = Ca::generate("peers").unwrap();
+    let (ca_cert, ca_key) = (directory.join("ca.crt"), directory.join("ca.key"));
+    ca.write(&ca_cert, &ca_key).unwrap();
+    let leaf = Leaf {
+        common_name: "member".into(),
+        organizations: vec![],
+        dns_names: vec!["localhost".into()],
+        ip_addresses: vec!["127.0.0.1".parse().unwrap()],
+        server: true,
+        client: true,
+        days: Some(1),
+    };
+    let identity = ca.issue(&leaf).unwrap();
+    let (cert, key) = (directory.join("peer.crt"), directory.join("peer.key"));
+    std::fs::write(&cert, &identity.cert_pem).unwrap();
+    std::fs::write(&key, &identity.key_pem).unwrap();
+    Tls {
+        server: server_config(&cert, &key, Some(&ca_cert), ClientAuth::Required).unwrap(),
+        client: client_config(&ca_cert, Some((&cert, &key))).unwrap(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_works_over_mutual_tls() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::prepared(3).await;
+    cluster.tls = Some(certificates(directory.path()));
+    cluster.start_all().await;
+    for i in 0..20 {
+        put(&cluster.store(i % 3), "key", &i.to_string()).await.unwrap();
+    }
+    let leader = cluster.wait_for_leader().await;
+    cluster.kill(leader).await;
+    let survivor = cluster.store(cluster.follower().await);
+    assert_eq!(get(&survivor, "key", false).await.unwrap(), Some("19".into()));
+}
