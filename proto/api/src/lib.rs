@@ -17,6 +17,7 @@
 //! conversion between versions, field descriptions.
 
 pub mod defaults;
+pub mod events;
 pub mod openapi;
 pub mod owners;
 pub mod patch;

@@ -34,20 +34,20 @@ pub(super) fn run<'de, D: Deserializer<'de>>(schema: Schema<'_>, document: D) ->
 }
 
 #[derive(Default)]
-struct State {
-    path: RefCell<Vec<Step>>,
+struct State<'r> {
+    path: RefCell<Vec<Step<'r>>>,
     strict_errors: RefCell<Vec<String>>,
     /// The text of the error that ended the walk. serde_json would append a position to it.
     failure: RefCell<Option<String>>,
 }
 
-enum Step {
-    Field(String),
+enum Step<'r> {
+    Field(&'r str),
     Key(String),
     Index(usize),
 }
 
-impl State {
+impl<'r> State<'r> {
     /// `spec.containers[0].foo`
     fn full_path(&self, last: &str) -> String {
         let mut text = String::new();
@@ -56,7 +56,8 @@ impl State {
                 Step::Index(index) => {
                     let _ = write!(text, "[{index}]");
                 }
-                Step::Field(name) | Step::Key(name) => push_name(&mut text, name),
+                Step::Field(name) => push_name(&mut text, name),
+                Step::Key(name) => push_name(&mut text, name),
             }
         }
         push_name(&mut text, last);
@@ -81,7 +82,7 @@ impl State {
         }
     }
 
-    fn inside<T>(&self, step: Step, action: impl FnOnce() -> T) -> T {
+    fn inside<T>(&self, step: Step<'r>, action: impl FnOnce() -> T) -> T {
         self.path.borrow_mut().push(step);
         let result = action();
         self.path.borrow_mut().pop();
@@ -105,7 +106,7 @@ enum Place<'r> {
 
 /// A position in the document. Yields `None` for null.
 struct Node<'s, 'r> {
-    state: &'s State,
+    state: &'s State<'r>,
     place: Place<'r>,
     /// The struct that has the field, for messages.
     owner: Schema<'r>,
@@ -277,7 +278,7 @@ impl<'r> Node<'_, 'r> {
             let node = self.child(Place::Type(&field.r#type), schema);
             let value = self
                 .state
-                .inside(Step::Field(key.clone()), || entries.next_value_seed(node))?;
+                .inside(Step::Field(&field.name), || entries.next_value_seed(node))?;
             keep(schema, field, key, value, &mut map);
         }
         Ok(Some(Value::Object(map)))

@@ -9,12 +9,18 @@ mod operations;
 use crate::gvk;
 use crate::resources::{group_versions, resources};
 use serde_json::{Map, Value, json};
+use std::sync::OnceLock;
 
 /// The Kubernetes version that the documents describe.
 const VERSION: &str = "v1.36.0";
 
 /// The document that lists the others, each with the hash of its content.
 pub fn openapi_v3_index() -> Value {
+    static INDEX: OnceLock<Value> = OnceLock::new();
+    INDEX.get_or_init(build_index).clone()
+}
+
+fn build_index() -> Value {
     let mut paths = Map::new();
     for (group, version) in group_versions() {
         if let Some(document) = openapi_v3(group, version) {
@@ -27,7 +33,8 @@ pub fn openapi_v3_index() -> Value {
     json!({ "paths": paths })
 }
 
-/// The document of one group version; `None` when it is not served.
+/// The document of one group version; `None` when it is not served. Built anew on every call: as a `Value` it takes many
+/// times its text, so whoever serves it should keep the bytes.
 pub fn openapi_v3(group: &str, version: &str) -> Option<Value> {
     let rows: Vec<_> = resources()
         .iter()

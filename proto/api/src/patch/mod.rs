@@ -208,13 +208,13 @@ fn check_order(shape: Shape<'_>, name: &str, order: &Value, patch: &Object) -> R
         Some(key) if item.is_object() => item[key].clone(),
         _ => item.clone(),
     };
-    let deleted = |item: &&Value| item.get(PATCH).is_none();
+    let plain = |item: &&Value| item.get(PATCH).is_none();
     let given = patch
         .get(name)
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
-        .filter(deleted);
+        .filter(plain);
     let mut rest = order.iter();
     for item in given {
         if !rest.any(|wanted| identity(wanted) == identity(item)) {

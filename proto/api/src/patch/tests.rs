@@ -163,3 +163,20 @@ fn fields_outside_the_schema_merge_as_json() {
         json!({"x": {"a": 1, "b": 2, "l": [2]}}),
     );
 }
+
+/// The patch that kubectl 1.33 sends when a container is added, one changed, one removed, and the order turned.
+#[test]
+fn what_kubectl_apply_sends() {
+    let schema = registry()
+        .schema(&crate::gvk::Gvk::of("apps", "v1", "Deployment"))
+        .unwrap();
+    let current = json!({"spec": {"replicas": 3, "template": {"spec": {"containers": [
+        {"name": "a", "image": "a:1"}, {"name": "c", "image": "c:1"}, {"name": "injected"}]}}}});
+    let patch = json!({"spec": {"template": {"spec": {"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}],
+        "containers": [{"image": "b:1", "name": "b"}, {"image": "a:2", "name": "a", "ports": [{"containerPort": 80}]},
+            {"$patch": "delete", "name": "c"}]}}}});
+    let expected = json!({"spec": {"replicas": 3, "template": {"spec": {"containers": [
+        {"name": "b", "image": "b:1"}, {"name": "a", "image": "a:2", "ports": [{"containerPort": 80}]},
+        {"name": "injected"}]}}}});
+    assert_eq!(strategic_merge(schema, current, patch).unwrap(), expected);
+}
