@@ -7,9 +7,9 @@ use std::sync::{
 
 use arc_swap::ArcSwapOption;
 use hickory_server::{
-    net::runtime::Time,
+    net::{runtime::Time, xfer::Protocol},
     proto::{
-        op::{Edns, Header, HeaderCounts, MessageType, Metadata, OpCode, ResponseCode},
+        op::{Edns, Header, HeaderCounts, Message, MessageType, Metadata, OpCode, Query, ResponseCode},
         rr::{DNSClass, LowerName, Name, Record, RecordType},
     },
     server::{Request, RequestHandler, ResponseHandler, ResponseInfo},
@@ -27,6 +27,9 @@ pub struct Resolver {
     /// Turns the order of addresses, for clients that always take the first.
     turn: AtomicUsize,
 }
+
+/// The size of an OPT record without options.
+const OPT_BYTES: usize = 11;
 
 struct Reply {
     code: ResponseCode,
@@ -81,13 +84,13 @@ impl Resolver {
             None if self.domain.zone_of(query.name()) => Reply::error(ResponseCode::ServFail),
             None => self.forward(request, name, kind).await,
             Some(zone) => match zone.answer(name, kind) {
-                Some(answer) => self.from_zone(request, answer, kind).await,
+                Some(answer) => self.known(request, answer, kind).await,
                 None => self.forward(request, name, kind).await,
             },
         }
     }
 
-    async fn from_zone(&self, request: &Request, answer: Answer, kind: RecordType) -> Reply {
+    async fn known(&self, request: &Request, answer: Answer, kind: RecordType) -> Reply {
         let Answer {
             code,
             mut answers,
@@ -122,7 +125,7 @@ impl Resolver {
     }
 
     async fn forward(&self, request: &Request, name: &Name, kind: RecordType) -> Reply {
-        let query = hickory_server::proto::op::Query::query(name.clone(), kind);
+        let query = Query::query(name.clone(), kind);
         let dnssec_ok = request.edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok);
         match self.forwarder.ask(&query, dnssec_ok).await {
             Ok(found) => Reply {
@@ -137,6 +140,40 @@ impl Resolver {
                 Reply::error(ResponseCode::ServFail)
             }
         }
+    }
+}
+
+/// Cuts a reply down to what a UDP client can take; says whether answers were lost, so that it asks again over TCP. Some
+/// old resolvers never do, so it gets as many answers as fit.
+fn cut(reply: &mut Reply, request: &Request, bytes_max: usize) -> bool {
+    let queries: Vec<Query> = request
+        .queries
+        .queries()
+        .iter()
+        .map(|query| query.original().clone())
+        .collect();
+    // The server spells the question's name out once more in the first answer.
+    let reserve = OPT_BYTES + queries.iter().map(|query| query.name().len() + 1).sum::<usize>();
+    let size = |reply: &Reply| {
+        let mut message = Message::response(0, OpCode::Query);
+        message.queries.clone_from(&queries);
+        message.answers.clone_from(&reply.answers);
+        message.authorities.clone_from(&reply.authorities);
+        message.additionals.clone_from(&reply.additionals);
+        message.to_vec().map_or(usize::MAX, |bytes| bytes.len() + reserve)
+    };
+    if size(reply) > bytes_max {
+        reply.additionals.clear();
+    }
+    let mut is_cut = false;
+    loop {
+        let bytes = size(reply);
+        if bytes <= bytes_max || reply.answers.is_empty() {
+            return is_cut;
+        }
+        is_cut = true;
+        let kept = reply.answers.len() * bytes_max / bytes;
+        reply.answers.truncate(kept.min(reply.answers.len() - 1));
     }
 }
 
@@ -156,12 +193,15 @@ fn edns_of(request: &Request) -> Option<Edns> {
 #[async_trait::async_trait]
 impl RequestHandler for Resolver {
     async fn handle_request<R: ResponseHandler, T: Time>(&self, request: &Request, mut handle: R) -> ResponseInfo {
-        let reply = self.reply(request).await;
+        let mut reply = self.reply(request).await;
+        let edns = edns_of(request);
+        let payload = edns.as_ref().map_or(limits::UDP_PAYLOAD_BYTES_MIN, Edns::max_payload);
+        let is_cut = request.protocol() == Protocol::Udp && cut(&mut reply, request, payload.into());
         let mut metadata = Metadata::response_from_request(&request.metadata);
         metadata.response_code = reply.code;
         metadata.authoritative = reply.authoritative;
         metadata.recursion_available = true;
-        let edns = edns_of(request);
+        metadata.truncation = is_cut;
         let mut builder = MessageResponseBuilder::from_message_request(request);
         if let Some(edns) = &edns {
             builder.edns(edns);

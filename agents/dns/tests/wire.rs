@@ -218,7 +218,8 @@ async fn broken_and_odd_questions_get_an_error_and_kill_nothing() {
     let mut edns = Edns::new();
     edns.set_version(9);
     future.set_edns(edns);
-    assert_eq!(agent.udp(&future).await.0.metadata.response_code, ResponseCode::BADVERS);
+    // BADVERS; the number is shared with BADSIG, and decoded as that.
+    assert_eq!(u16::from(agent.udp(&future).await.0.metadata.response_code), 16);
     let mut transfer = Message::query();
     transfer.add_query(Query::query(name("cluster.local."), RecordType::AXFR));
     assert_eq!(
