@@ -4,7 +4,6 @@ use serde_json::Value;
 
 /// Whether one toleration covers a taint.
 pub fn toleration_covers(toleration: &Value, taint: &Value) -> bool {
-    let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_string();
     let (key, effect) = (text(toleration, "key"), text(toleration, "effect"));
     if !effect.is_empty() && effect != text(taint, "effect") {
         return false;
@@ -14,13 +13,17 @@ pub fn toleration_covers(toleration: &Value, taint: &Value) -> bool {
     }
     let (wanted, value) = (text(toleration, "value"), text(taint, "value"));
     let integers = || Some((value.parse::<i64>().ok()?, wanted.parse::<i64>().ok()?));
-    match text(toleration, "operator").as_str() {
+    match text(toleration, "operator") {
         "Exists" => true,
         "" | "Equal" => !key.is_empty() && wanted == value,
         "Gt" => integers().is_some_and(|(value, bound)| value > bound),
         "Lt" => integers().is_some_and(|(value, bound)| value < bound),
         _ => false,
     }
+}
+
+fn text<'v>(value: &'v Value, key: &str) -> &'v str {
+    value[key].as_str().unwrap_or_default()
 }
 
 /// Whether any of the tolerations covers the taint.
