@@ -3,6 +3,7 @@
 //! `fresh` makes empty tables. `crash` takes tables through the hardest stop they must survive: whatever was not flushed is
 //! lost, what was flushed is not.
 
+mod beside;
 mod model;
 mod snapshots;
 mod tables;
@@ -30,6 +31,7 @@ pub fn suite<B: Backend>(lab: &Lab<'_, B>) {
     snapshots::a_broken_stream_changes_nothing(lab);
     snapshots::an_install_survives_a_crash(lab);
     snapshots::a_pin_survives_an_install(lab);
+    beside::readers_see_whole_revisions_or_are_refused(lab);
     for seed in 1..=3 {
         agrees_with_the_model(lab, seed, 400);
     }
