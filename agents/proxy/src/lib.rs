@@ -47,4 +47,4 @@ pub use model::{EndpointSlice, Service};
 pub use nft::{Nft, NftCommand};
 pub use rules::build;
 pub use ruleset::Ruleset;
-pub use sync::{Syncer, cleanup, run};
+pub use sync::{Syncer, cleanup, remove_table, run};

@@ -146,8 +146,14 @@ fn next_delay(delay: Duration) -> Duration {
     (delay * 2).min(limits::RETRY_DELAY_MAX)
 }
 
-/// Removes the table; not having one is fine.
-pub async fn cleanup(nft: &impl Nft, table: &str) -> Result<(), Error> {
+/// Removes the proxy's table from the network namespace of this process; not having one is fine.
+pub async fn cleanup(config: &Config) -> Result<(), Error> {
+    config.validate()?;
+    remove_table(&NftCommand::default(), &config.table).await
+}
+
+/// Removes a table by way of `nft`; not having one is fine.
+pub async fn remove_table(nft: &impl Nft, table: &str) -> Result<(), Error> {
     nft.apply(&format!("add table ip {table}\ndelete table ip {table}\n"))
         .await
 }

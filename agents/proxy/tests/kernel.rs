@@ -12,7 +12,7 @@ mod lab;
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use lab::{Lab, Reply};
-use proxy::{Config, EndpointSlice, NftCommand, Service, Syncer, cleanup};
+use proxy::{Config, EndpointSlice, NftCommand, Service, Syncer, remove_table};
 use serde_json::json;
 
 const TABLE: &str = "proreus-proxy";
@@ -215,13 +215,13 @@ fn a_vanished_table_is_noticed_and_cleanup_leaves_nothing() {
     let web = [service("web", "10.96.0.50", json!({}), &[POD_A])];
     proxy.sync(&web);
     let Proxy { syncer, nft, runtime } = &mut proxy;
-    runtime.block_on(cleanup(nft, TABLE)).unwrap();
+    runtime.block_on(remove_table(nft, TABLE)).unwrap();
     assert!(lab.tables("node").is_empty());
     runtime.block_on(syncer.check()).unwrap();
     proxy.sync(&web);
     assert_eq!(lab.ask("node", "10.96.0.50:80").served().0, "a");
     let Proxy { nft, runtime, .. } = &mut proxy;
-    runtime.block_on(cleanup(nft, TABLE)).unwrap();
-    runtime.block_on(cleanup(nft, TABLE)).unwrap();
+    runtime.block_on(remove_table(nft, TABLE)).unwrap();
+    runtime.block_on(remove_table(nft, TABLE)).unwrap();
     assert!(lab.tables("node").is_empty());
 }
