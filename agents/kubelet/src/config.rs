@@ -134,7 +134,12 @@ impl Config {
 
     /// Refuses a configuration that could not work, naming the field.
     pub fn validate(&self) -> Result<(), Error> {
-        let wrong = |field, message: &str| Err(Error::Config { field, message: message.to_owned() });
+        let wrong = |field, message: &str| {
+            Err(Error::Config {
+                field,
+                message: message.to_owned(),
+            })
+        };
         if self.node_name.is_empty() || self.node_name.len() > 253 {
             return wrong("node_name", "must be 1 to 253 characters long");
         }
@@ -151,7 +156,10 @@ impl Config {
         }
         // A shim's socket path has at most 107 bytes, and containerd appends about 80 to its state directory.
         if self.cri_endpoint.is_none() && self.containerd.socket.as_os_str().len() > 100 {
-            return wrong("containerd.socket", "must be at most 100 bytes long, the limit of unix sockets");
+            return wrong(
+                "containerd.socket",
+                "must be at most 100 bytes long, the limit of unix sockets",
+            );
         }
         Ok(())
     }
@@ -185,7 +193,11 @@ impl Default for ContainerdConfig {
 /// Debian packages the plugins elsewhere than the project's own releases.
 fn default_cni_bin_dir() -> PathBuf {
     let project = PathBuf::from("/opt/cni/bin");
-    if project.join("bridge").exists() { project } else { PathBuf::from("/usr/lib/cni") }
+    if project.join("bridge").exists() {
+        project
+    } else {
+        PathBuf::from("/usr/lib/cni")
+    }
 }
 
 #[cfg(test)]

@@ -65,7 +65,21 @@ impl Error {
 
     pub(crate) fn api(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
         let what = what.into();
-        move |source| Error::Api { what, source: Box::new(source) }
+        move |source| Error::Api {
+            what,
+            source: Box::new(source),
+        }
+    }
+
+    /// Whether the runtime says that the object does not exist.
+    pub fn is_runtime_not_found(&self) -> bool {
+        matches!(
+            self,
+            Error::Runtime {
+                code: tonic::Code::NotFound,
+                ..
+            }
+        )
     }
 
     /// Whether the API says that the object does not exist.

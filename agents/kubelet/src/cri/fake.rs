@@ -88,7 +88,11 @@ impl Record {
 }
 
 fn not_found(call: &'static str, id: &str) -> Error {
-    Error::Runtime { call, code: Code::NotFound, message: format!("{id} not found") }
+    Error::Runtime {
+        call,
+        code: Code::NotFound,
+        message: format!("{id} not found"),
+    }
 }
 
 fn name(metadata: &Option<v1::ContainerMetadata>) -> &str {
@@ -103,12 +107,22 @@ fn wanted(labels: &std::collections::HashMap<String, String>, pod_uid: Option<&s
 impl Runtime for Fake {
     async fn version(&self) -> Result<v1::VersionResponse, Error> {
         let name = "fake".to_owned();
-        Ok(v1::VersionResponse { runtime_name: name, runtime_version: "0".into(), ..Default::default() })
+        Ok(v1::VersionResponse {
+            runtime_name: name,
+            runtime_version: "0".into(),
+            ..Default::default()
+        })
     }
 
     async fn status(&self) -> Result<v1::RuntimeStatus, Error> {
-        let ready = |kind: &str| v1::RuntimeCondition { r#type: kind.into(), status: true, ..Default::default() };
-        Ok(v1::RuntimeStatus { conditions: vec![ready("RuntimeReady"), ready("NetworkReady")] })
+        let ready = |kind: &str| v1::RuntimeCondition {
+            r#type: kind.into(),
+            status: true,
+            ..Default::default()
+        };
+        Ok(v1::RuntimeStatus {
+            conditions: vec![ready("RuntimeReady"), ready("NetworkReady")],
+        })
     }
 
     async fn run_pod_sandbox(&self, config: v1::PodSandboxConfig, _handler: &str) -> Result<String, Error> {
@@ -138,7 +152,9 @@ impl Runtime for Fake {
     async fn stop_pod_sandbox(&self, id: &str) -> Result<(), Error> {
         let mut state = self.state.lock();
         let now = state.tick();
-        let Some(sandbox) = state.sandboxes.get_mut(id) else { return Ok(()) };
+        let Some(sandbox) = state.sandboxes.get_mut(id) else {
+            return Ok(());
+        };
         sandbox.state = v1::PodSandboxState::SandboxNotready as i32;
         state.calls.push("stop sandbox".into());
         for record in state.containers.values_mut().filter(|r| r.sandbox_id == id) {
@@ -157,7 +173,12 @@ impl Runtime for Fake {
     }
 
     async fn pod_sandbox_status(&self, id: &str) -> Result<v1::PodSandboxStatus, Error> {
-        self.state.lock().sandboxes.get(id).cloned().ok_or_else(|| not_found("PodSandboxStatus", id))
+        self.state
+            .lock()
+            .sandboxes
+            .get(id)
+            .cloned()
+            .ok_or_else(|| not_found("PodSandboxStatus", id))
     }
 
     async fn list_pod_sandbox(&self, pod_uid: Option<&str>) -> Result<Vec<v1::PodSandbox>, Error> {
@@ -193,14 +214,24 @@ impl Runtime for Fake {
             metadata: config.metadata,
             state: v1::ContainerState::ContainerCreated as i32,
             created_at: now,
-            image_ref: config.image.as_ref().map(|i| format!("sha256:{}", i.image)).unwrap_or_default(),
+            image_ref: config
+                .image
+                .as_ref()
+                .map(|i| format!("sha256:{}", i.image))
+                .unwrap_or_default(),
             image: config.image,
             labels: config.labels,
             annotations: config.annotations,
             log_path: config.log_path,
             ..Default::default()
         };
-        state.containers.insert(id.clone(), Record { sandbox_id: sandbox_id.to_owned(), status });
+        state.containers.insert(
+            id.clone(),
+            Record {
+                sandbox_id: sandbox_id.to_owned(),
+                status,
+            },
+        );
         Ok(id)
     }
 
@@ -218,7 +249,9 @@ impl Runtime for Fake {
     async fn stop_container(&self, id: &str, grace_seconds: i64) -> Result<(), Error> {
         let mut state = self.state.lock();
         let now = state.tick();
-        let Ok(record) = state.container("StopContainer", id) else { return Ok(()) };
+        let Ok(record) = state.container("StopContainer", id) else {
+            return Ok(());
+        };
         record.end(143, now);
         let call = format!("stop {} within {grace_seconds}", name(&record.status.metadata));
         state.calls.push(call);
@@ -262,9 +295,17 @@ impl Runtime for Fake {
     async fn exec_sync(&self, id: &str, command: &[String], _timeout_seconds: i64) -> Result<ExecOutput, Error> {
         let mut state = self.state.lock();
         let exit_code = state.exec_exit_code;
-        let call = format!("exec in {}: {}", name(&state.container("ExecSync", id)?.status.metadata), command.join(" "));
+        let call = format!(
+            "exec in {}: {}",
+            name(&state.container("ExecSync", id)?.status.metadata),
+            command.join(" ")
+        );
         state.calls.push(call);
-        Ok(ExecOutput { exit_code, stdout: vec![], stderr: vec![] })
+        Ok(ExecOutput {
+            exit_code,
+            stdout: vec![],
+            stderr: vec![],
+        })
     }
 
     async fn exec(&self, _request: v1::ExecRequest) -> Result<String, Error> {
@@ -299,10 +340,19 @@ impl Runtime for Fake {
 }
 
 fn image(name: &str) -> v1::Image {
-    v1::Image { id: format!("sha256:{name}"), repo_tags: vec![name.to_owned()], size: 1, ..Default::default() }
+    v1::Image {
+        id: format!("sha256:{name}"),
+        repo_tags: vec![name.to_owned()],
+        size: 1,
+        ..Default::default()
+    }
 }
 
 /// Streams need processes, and the fake runs none.
 fn streams_unavailable(call: &'static str) -> Error {
-    Error::Runtime { call, code: Code::Unimplemented, message: "the in-memory runtime has no streams".into() }
+    Error::Runtime {
+        call,
+        code: Code::Unimplemented,
+        message: "the in-memory runtime has no streams".into(),
+    }
 }

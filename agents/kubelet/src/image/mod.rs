@@ -43,13 +43,15 @@ impl Layer {
 
     /// Adds a symbolic link to `target`.
     pub fn symlink(mut self, path: &str, target: &str) -> io::Result<Self> {
-        self.tar.append(path, FileMode::Symlink(target.to_owned()), 0o777, &[])?;
+        self.tar
+            .append(path, FileMode::Symlink(target.to_owned()), 0o777, &[])?;
         Ok(self)
     }
 
     /// Adds a hard link to `target`, a file of this layer.
     pub fn hard_link(mut self, path: &str, target: &str) -> io::Result<Self> {
-        self.tar.append(path, FileMode::HardLink(target.to_owned()), 0o755, &[])?;
+        self.tar
+            .append(path, FileMode::HardLink(target.to_owned()), 0o755, &[])?;
         Ok(self)
     }
 }
@@ -102,19 +104,33 @@ impl OciImage {
         }));
         let index = serde_json::to_vec(&self.index_json(&manifest)).map_err(io::Error::other)?;
         let mut tar = Tar::default();
-        tar.append("oci-layout", FileMode::Regular, 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        tar.append(
+            "oci-layout",
+            FileMode::Regular,
+            0o644,
+            br#"{"imageLayoutVersion":"1.0.0"}"#,
+        )?;
         tar.append("index.json", FileMode::Regular, 0o644, &index)?;
         tar.append("blobs", FileMode::Directory, 0o755, &[])?;
         tar.append("blobs/sha256", FileMode::Directory, 0o755, &[])?;
         for blob in [&layer, &config, &manifest] {
-            tar.append(&format!("blobs/sha256/{}", blob.hex()), FileMode::Regular, 0o644, &blob.bytes)?;
+            tar.append(
+                &format!("blobs/sha256/{}", blob.hex()),
+                FileMode::Regular,
+                0o644,
+                &blob.bytes,
+            )?;
         }
         out.write_all(&tar.finish())
     }
 
     fn config_json(&self, layer_digest: &str) -> serde_json::Value {
         let c = &self.config;
-        let directory = if c.working_directory.is_empty() { "/" } else { &c.working_directory };
+        let directory = if c.working_directory.is_empty() {
+            "/"
+        } else {
+            &c.working_directory
+        };
         json!({
             "architecture": architecture(),
             "os": "linux",
@@ -146,7 +162,10 @@ struct Blob {
 
 impl Blob {
     fn new(bytes: Vec<u8>) -> Self {
-        Blob { digest: format!("sha256:{}", sha256_hex(&bytes)), bytes }
+        Blob {
+            digest: format!("sha256:{}", sha256_hex(&bytes)),
+            bytes,
+        }
     }
 
     fn json(value: &serde_json::Value) -> Self {
@@ -173,9 +192,20 @@ mod tests {
     use super::*;
 
     fn image() -> OciImage {
-        let layer = Layer::new().directory("bin", 0o755).unwrap().file("bin/a", 0o755, b"hello").unwrap();
-        let config = ImageConfig { entrypoint: vec!["/bin/a".into()], ..Default::default() };
-        OciImage { name: "proreus.io/a:7".into(), layer, config }
+        let layer = Layer::new()
+            .directory("bin", 0o755)
+            .unwrap()
+            .file("bin/a", 0o755, b"hello")
+            .unwrap();
+        let config = ImageConfig {
+            entrypoint: vec!["/bin/a".into()],
+            ..Default::default()
+        };
+        OciImage {
+            name: "proreus.io/a:7".into(),
+            layer,
+            config,
+        }
     }
 
     #[test]
@@ -198,6 +228,9 @@ mod tests {
 
     #[test]
     fn sha256_is_the_standard_one() {
-        assert_eq!(sha256_hex(b""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(
+            sha256_hex(b""),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
     }
 }

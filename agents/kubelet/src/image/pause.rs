@@ -100,8 +100,15 @@ fn x86_64() -> Vec<u8> {
 /// The pause image, or `None` where there is no program for the architecture.
 pub fn image() -> Option<OciImage> {
     let layer = Layer::new().file("pause", 0o755, &program()?).ok()?;
-    let config = ImageConfig { entrypoint: vec!["/pause".into()], ..Default::default() };
-    Some(OciImage { name: NAME.into(), layer, config })
+    let config = ImageConfig {
+        entrypoint: vec!["/pause".into()],
+        ..Default::default()
+    };
+    Some(OciImage {
+        name: NAME.into(),
+        layer,
+        config,
+    })
 }
 
 #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
@@ -130,14 +137,23 @@ mod tests {
         // SigCgt lists SIGTERM (bit 14) once the handler stands; until then a signal would kill, not exit.
         loop {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-            let caught = status.lines().find_map(|l| l.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
+            let caught = status
+                .lines()
+                .find_map(|l| l.strip_prefix("SigCgt:"))
+                .unwrap()
+                .trim()
+                .to_owned();
             if u64::from_str_radix(&caught, 16).unwrap() & (1 << 1) != 0 {
                 break;
             }
             assert!(child.try_wait().unwrap().is_none(), "pause ended by itself");
             std::thread::yield_now();
         }
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(pid as i32),
+            nix::sys::signal::Signal::SIGTERM,
+        )
+        .unwrap();
         let status = child.wait().unwrap();
         assert_eq!((status.code(), status.signal()), (Some(0), None));
     }

@@ -36,7 +36,11 @@ impl Tar {
             FileMode::Symlink(target) => (b'2', target.as_str()),
             FileMode::Directory => (b'5', ""),
         };
-        let path = if kind == FileMode::Directory { format!("{path}/") } else { path.to_owned() };
+        let path = if kind == FileMode::Directory {
+            format!("{path}/")
+        } else {
+            path.to_owned()
+        };
         let (prefix, name) = split(&path)?;
         if link.len() > NAME_MAX {
             return Err(too_long(link));
@@ -86,7 +90,10 @@ fn split(path: &str) -> io::Result<(&str, &str)> {
 }
 
 fn too_long(path: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, format!("path too long for a ustar archive: {path}"))
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("path too long for a ustar archive: {path}"),
+    )
 }
 
 #[cfg(test)]

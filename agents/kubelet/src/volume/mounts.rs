@@ -1,0 +1,93 @@
+//! Mounts of the agent's own: tmpfs for emptyDir in memory, bind mounts for subPath.
+
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use crate::Error;
+
+/// Mounts a tmpfs, limited to `bytes` if given.
+pub fn tmpfs(path: &Path, bytes: Option<i64>, mode: u32) -> Result<(), Error> {
+    let size = bytes
+        .filter(|b| *b > 0)
+        .map(|b| format!(",size={b}"))
+        .unwrap_or_default();
+    let options = format!("mode={mode:o}{size}");
+    mount(
+        Some("tmpfs"),
+        path,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        Some(options.as_str()),
+    )
+    .map_err(|e| Error::file("mount a tmpfs on", path)(e.into()))
+}
+
+/// Makes `target` show `source`, which may be `/proc/self/fd/N`.
+pub fn bind(source: &Path, target: &Path) -> Result<(), Error> {
+    mount(
+        Some(source),
+        target,
+        None::<&str>,
+        MsFlags::MS_BIND | MsFlags::MS_REC,
+        None::<&str>,
+    )
+    .map_err(|e| Error::file("bind-mount on", target)(e.into()))
+}
+
+/// Whether something is mounted exactly here.
+pub fn is_mounted(path: &Path) -> bool {
+    mount_points().iter().any(|p| p == path)
+}
+
+/// Unmounts everything at or below `root`, the deepest first.
+pub fn unmount_below(root: &Path) -> Result<(), Error> {
+    let mut points: Vec<PathBuf> = mount_points().into_iter().filter(|p| p.starts_with(root)).collect();
+    points.sort_by_key(|p| std::cmp::Reverse(p.components().count()));
+    for point in points {
+        // Detached, because a process that was killed a moment ago may still hold it.
+        match umount2(&point, MntFlags::MNT_DETACH) {
+            Ok(()) | Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOENT) => {}
+            Err(e) => return Err(Error::file("unmount", &point)(e.into())),
+        }
+    }
+    Ok(())
+}
+
+fn mount_points() -> Vec<PathBuf> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    text.lines()
+        .filter_map(|l| l.split(' ').nth(4))
+        .map(|p| PathBuf::from(unescape(p)))
+        .collect()
+}
+
+/// The kernel writes spaces, tabs, newlines and backslashes as three octal digits.
+fn unescape(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let bytes = text.as_bytes();
+    let mut i = 0;
+    while i < bytes.len() {
+        let octal = (bytes[i] == b'\\').then(|| text.get(i + 1..i + 4)).flatten();
+        match octal.and_then(|o| u8::from_str_radix(o, 8).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                i += 4;
+            }
+            None => {
+                out.push(bytes[i]);
+                i += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_kernels_escapes_are_read() {
+        assert_eq!(super::unescape(r"/a\040b\134c"), r"/a b\c");
+        assert_eq!(super::unescape("/plain"), "/plain");
+    }
+}
