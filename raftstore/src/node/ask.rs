@@ -117,8 +117,19 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
         }
     }
 
+    /// Asks the leader, for as long as it is the leader.
+    pub(super) async fn question(&self, leader: u64, peer: &Peer, asked: Asked) -> Result<Replied, Error> {
+        let mut leadership = self.leadership.subscribe();
+        tokio::select! {
+            biased;
+            reply = self.question_any(leader, peer, asked) => reply,
+            // It may be gone without a word; whoever leads now will know.
+            _ = leadership.wait_for(|known| known.leader.is_some_and(|now| now != leader)) => Err(Error::LeaderChanged),
+        }
+    }
+
     /// Asks a peer, and tells failures apart by whether it may have acted.
-    pub(super) async fn question(&self, target: u64, peer: &Peer, asked: Asked) -> Result<Replied, Error> {
+    pub(super) async fn question_any(&self, target: u64, peer: &Peer, asked: Asked) -> Result<Replied, Error> {
         match self.peers.ask(target, peer, Question { question: Some(asked) }).await {
             Ok(Reply {
                 reply: Some(Replied::Failure(failure)),

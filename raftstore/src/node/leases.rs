@@ -214,11 +214,18 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
                 id,
                 expired_in_term: term,
             });
-            let _ = self.proposals.submit(Request { op: Some(revoke) });
+            self.propose_unwatched(Request { op: Some(revoke) });
         }
         if !checkpoints.is_empty() {
             let checkpoint = Op::LeaseCheckpoint(LeaseCheckpointRequest { checkpoints });
-            let _ = self.proposals.submit(Request { op: Some(checkpoint) });
+            self.propose_unwatched(Request { op: Some(checkpoint) });
+        }
+    }
+
+    fn propose_unwatched(&self, request: Request) {
+        // Held until it is answered: a request that nobody waits for is not proposed.
+        if let Ok(outcome) = self.proposals.submit(request) {
+            self.spawn(async move { drop(outcome.await) });
         }
     }
 

@@ -114,8 +114,9 @@ pub async fn run<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(core: Arc<Co
             Some(()) = in_flight.next(), if !in_flight.is_empty() => {}
             first = work.recv(), if in_flight.len() < PROPOSALS_IN_FLIGHT => {
                 let Some(first) = first else { return };
-                let (batch, waiting) = form(first, &mut work);
-                in_flight.push(propose(core.clone(), batch, waiting));
+                if let Some((batch, waiting)) = form(first, &mut work) {
+                    in_flight.push(propose(core.clone(), batch, waiting));
+                }
             }
         }
     }
@@ -124,21 +125,23 @@ pub async fn run<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(core: Arc<Co
 /// Who waits for the answers of an entry.
 type Waiting = Vec<(oneshot::Sender<Outcome>, Share)>;
 
-/// Takes what queued, up to an entry's worth.
-fn form(first: Queued, work: &mut Work) -> (Bytes, Waiting) {
+/// Takes what queued, up to an entry's worth, leaving out what nobody waits for any more.
+fn form(first: Queued, work: &mut Work) -> Option<(Bytes, Waiting)> {
     let mut bytes = 0;
     let mut batch = Batch::default();
     let mut waiting = Waiting::new();
     let mut next = Some(first);
     while let Some(Queued { request, answer, share }) = next.take() {
-        bytes += share.bytes;
-        batch.requests.push(request);
-        waiting.push((answer, share));
+        if !answer.is_closed() {
+            bytes += share.bytes;
+            batch.requests.push(request);
+            waiting.push((answer, share));
+        }
         if bytes < PROPOSAL_BYTES {
             next = work.try_recv().ok();
         }
     }
-    (batch.encode_to_vec().into(), waiting)
+    (!waiting.is_empty()).then(|| (batch.encode_to_vec().into(), waiting))
 }
 
 async fn propose<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(

@@ -60,6 +60,10 @@ pub async fn run<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(core: Arc<Co
 impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
     /// The index that a read which starts now must have seen.
     pub(super) async fn read_index(&self, as_leader: bool) -> Result<u64, Error> {
+        // Before it queues: two members that take each other for the leader would wait for each other's round.
+        if as_leader && !self.is_raft_leader() {
+            return Err(Error::NotLeader);
+        }
         let (answer, index) = oneshot::channel();
         self.reads
             .send(Waiting { answer, as_leader })
