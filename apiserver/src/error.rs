@@ -138,6 +138,8 @@ pub struct ApiError {
     pub message: String,
     /// `Status.details`; empty when there is nothing to say.
     pub details: Map<String, Value>,
+    /// A token that continues an expired list, in `Status.metadata.continue`.
+    pub resume: Option<String>,
 }
 
 impl ApiError {
@@ -148,6 +150,7 @@ impl ApiError {
             reason,
             message: message.into(),
             details: Map::new(),
+            resume: None,
         }
     }
 
@@ -312,4 +315,11 @@ impl ApiError {
     pub fn is_not_found(&self) -> bool {
         self.code == 404
     }
+}
+
+/// Why a listener stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("the listening socket failed: {0}")]
+    Accept(std::io::Error),
 }

@@ -15,18 +15,30 @@
 pub mod admission;
 pub mod authn;
 pub mod authz;
+pub mod bootstrap;
+mod chain;
+pub mod config;
+mod endpoints;
 pub mod error;
+mod filters;
 pub mod identity;
 pub mod limits;
+mod local;
+mod metrics;
+pub mod outbound;
 pub mod patch;
 pub mod registry;
 pub mod request_info;
+mod server;
 pub mod status;
 
-pub use error::{ApiError, FieldError};
+pub use config::Config;
+pub use error::{ApiError, FieldError, ServeError};
 pub use identity::User;
+pub use local::Local;
 pub use request_info::RequestInfo;
-pub use storage::Fence;
+pub use server::Server;
+pub use storage::{Fence, Storage};
 
 /// The body of every request and response inside the server, however it arrived.
 pub use axum::body::Body;

@@ -31,3 +31,19 @@ pub const DELETE_COLLECTION_CONCURRENCY: usize = 16;
 
 const _: () = assert!(RETRY_AFTER_SECONDS > 0);
 const _: () = assert!(MUTATING_IN_FLIGHT_MAX <= READONLY_IN_FLIGHT_MAX);
+/// A client that has not finished its TLS handshake by then is dropped.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client that has not finished the headers of a request by then is dropped.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often an HTTP/2 connection is probed, so that watches of vanished clients end.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// Requests at once on one HTTP/2 connection. Each informer of a client is a long-lived one.
+pub const STREAMS_MAX: u32 = 1000;
+/// All headers of one HTTP/2 request.
+pub const HEADER_BYTES_MAX: u32 = 64 * 1024;
+/// How long to wait when no connection can be accepted for want of resources.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// A health check that takes longer has failed.
+pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+/// Lists are sent in pieces of about this size.
+pub const LIST_CHUNK_BYTES: usize = 64 * 1024;

@@ -14,6 +14,9 @@ impl ApiError {
         if !self.reason.is_empty() {
             status["reason"] = self.reason.into();
         }
+        if let Some(resume) = &self.resume {
+            status["metadata"]["continue"] = resume.as_str().into();
+        }
         if !self.details.is_empty() {
             status["details"] = Value::Object(self.details.clone());
         }
@@ -48,6 +51,60 @@ pub fn success(resource: &str, name: &str, uid: &str) -> Value {
         details["group"] = group.into();
     }
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
+}
+
+/// What storage refused, as the user shall see it. `resource` is `deployments.apps`; `name` may be empty.
+pub(crate) fn from_storage(error: storage::Error, resource: &str, name: &str) -> ApiError {
+    use storage::Error;
+    match error {
+        Error::NotFound { .. } => ApiError::not_found(resource, name),
+        Error::AlreadyExists { .. } => ApiError::already_exists(resource, name),
+        Error::Precondition { why, .. } => ApiError::conflict(resource, name, &why),
+        Error::Contended { .. } => ApiError::modified(resource, name),
+        Error::Expired {
+            resume: Some(resume), ..
+        } => {
+            let mut error = ApiError::expired(EXPIRED_PAGE);
+            error.resume = Some(resume);
+            error
+        }
+        Error::Expired { revision, .. } => ApiError::expired(format!(
+            "The resourceVersion for the provided watch is too old: {revision} has been compacted"
+        )),
+        Error::Future { asked, current } => future(asked, current),
+        Error::InvalidContinue { why } => ApiError::bad_request(format!("continue key is not valid: {why}")),
+        // The term is over: retrying cannot help, and must not look as if it could.
+        Error::Fenced => ApiError::new(409, FENCE_LOST, error.to_string()).about(resource, name),
+        Error::Corrupt { .. } | Error::NotAnObject { .. } => ApiError::internal(error),
+        Error::Store(error) => from_store(&error),
+    }
+}
+
+/// The reason in the Status of a write whose fence has moved. Not `Conflict`, which clients retry.
+pub const FENCE_LOST: &str = "FenceLost";
+
+const EXPIRED_PAGE: &str = "The provided continue parameter is too old to display a consistent list result. You can start a new \
+    list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. \
+    Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between \
+    the time the first chunk was returned and now may show up in the list.";
+
+fn future(asked: i64, current: i64) -> ApiError {
+    let message = format!("Too large resource version: {asked}, current: {current}");
+    ApiError::timeout(message)
+        .cause("ResourceVersionTooLarge", "Too large resource version", "")
+        .retry_after(storage::limits::FUTURE_VERSION_RETRY_SECONDS)
+}
+
+/// The store's own failures: most pass, and the client is told to come back.
+fn from_store(error: &storage::StoreError) -> ApiError {
+    match error.retry() {
+        storage::Retry::Safe => ApiError::unavailable(error.to_string()),
+        storage::Retry::MaybeDone => ApiError::timeout(error.to_string()),
+        storage::Retry::Never => match error.too_large() {
+            true => ApiError::new(413, "RequestEntityTooLarge", error.to_string()),
+            false => ApiError::internal(error),
+        },
+    }
 }
 
 #[cfg(test)]

@@ -4,48 +4,49 @@
 //! resource that the schema registry knows is one strategy file here and one line in [`strategies`]; a resource without a line
 //! gets [`Plain`], which stores what validates against the schema.
 //!
-//! Resources are named `pods`, `deployments.apps` throughout; the namespace is empty for cluster-scoped ones. Reads:
-//! `Reader::get(resource, namespace, name) -> Result<Value, ApiError>`, `Reader::list(resource, namespace, &ListFilter) ->
-//! Result<Vec<Value>, ApiError>`, `Reader::events(resource) -> stream of changes with a synchronous initial list` (for views). Writes
-//! run strategy and admission: `Registry::create(&context, resource, namespace, object)`, `Registry::update(&context, resource,
-//! subresource, namespace, name, |&mut Value| ..)`, `Registry::delete(&context, resource, namespace, name, &DeleteOptions)`.
+//! Resources are named `pods`, `deployments.apps` throughout; the namespace is empty for cluster-scoped ones. [`Reader`] reads;
+//! [`Registry::create`], [`Registry::update`] and [`Registry::delete`] run strategy and admission around one conditional write.
 
+mod builtin;
+pub(crate) mod check;
+pub(crate) mod columns;
+mod configmaps;
 mod context;
+mod create;
+mod delete;
+mod endpoints;
+mod events;
+pub(crate) mod fields;
+mod leases;
+mod metadata;
+pub(crate) mod names;
+mod namespaces;
+mod nodes;
+pub(crate) mod pods;
+pub(crate) mod rbac;
+mod reader;
+mod reviews;
+mod secrets;
+mod selection;
+mod served;
+mod serviceaccounts;
+pub(crate) mod services;
+mod store;
 pub mod strategy;
 pub mod table;
+mod update;
+mod workloads;
 
+pub use builtin::strategies;
 pub use context::RequestContext;
+pub use delete::Deleted;
+pub use reader::{ListFilter, Reader};
+pub(crate) use selection::selects;
+pub use served::Served;
+pub(crate) use store::Target;
+pub use store::{Access, Registry, Written};
 pub use strategy::{
     Action, Cells, Column, Connect, DeleteOptions, Deletion, NameRule, Plain, Projection, Reply, SelectableField,
     Strategy, Subresource,
 };
-
-/// The table: `plural` or `plural.group` -> what is special about it.
-pub fn strategies() -> Vec<(&'static str, Box<dyn Strategy>)> {
-    vec![]
-}
-
-/// Reads by resource name. Cheap to clone; what authorizers, views and plugins hold.
-#[derive(Clone)]
-pub struct Reader {
-    storage: storage::Storage,
-}
-
-impl Reader {
-    /// The storage below, for watches that feed views.
-    pub fn storage(&self) -> &storage::Storage {
-        &self.storage
-    }
-}
-
-/// The generic store: one for all resources.
-pub struct Registry {
-    reader: Reader,
-}
-
-impl Registry {
-    /// The read half.
-    pub fn reader(&self) -> &Reader {
-        &self.reader
-    }
-}
+pub(crate) use update::Updated;

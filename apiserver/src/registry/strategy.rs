@@ -1,7 +1,8 @@
 //! What may differ between resources. Every method has the default that most resources want.
 //!
-//! Order on create: `prepare_for_create` -> mutating admission -> `validate` -> validating admission -> `begin_create` (allocations)
+//! Order on create: mutating admission -> `prepare_for_create` -> `validate` -> validating admission -> `begin_create` (allocations)
 //! -> the write -> `after_create`. On update the same with `prepare_for_update`, `validate_update`, `begin_update`, `after_update`.
+//! Preparing comes after mutation, so that no plugin can set what only the server may set, and derived fields see the final object.
 //! `prepare_*` clears what a client may not set and must be idempotent: an update that lost its race runs again.
 
 use super::{Registry, RequestContext};

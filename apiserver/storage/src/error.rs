@@ -30,11 +30,42 @@ pub enum Error {
     #[error("{key}: not an object with metadata")]
     NotAnObject { key: String },
     #[error("the store failed: {0}")]
-    Store(Arc<raftstore::Error>),
+    Store(StoreError),
 }
 
 impl From<raftstore::Error> for Error {
     fn from(error: raftstore::Error) -> Error {
-        Error::Store(Arc::new(error))
+        Error::Store(StoreError(Arc::new(error)))
+    }
+}
+
+/// A failure of the store itself.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StoreError(Arc<raftstore::Error>);
+
+/// Whether a request that failed may be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// It had no effect.
+    Safe,
+    /// It may have had its effect: look before sending it again.
+    MaybeDone,
+    /// It would fail again.
+    Never,
+}
+
+impl StoreError {
+    pub fn retry(&self) -> Retry {
+        match (self.0.kind(), self.0.had_no_effect()) {
+            (raftstore::ErrorKind::Deterministic, _) => Retry::Never,
+            (_, true) => Retry::Safe,
+            (_, false) => Retry::MaybeDone,
+        }
+    }
+
+    /// Whether the request was refused for its size.
+    pub fn too_large(&self) -> bool {
+        matches!(*self.0, raftstore::Error::RequestTooLarge { .. })
     }
 }

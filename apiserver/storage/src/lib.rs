@@ -27,7 +27,7 @@ mod watch;
 mod write;
 
 pub use collection::Collection;
-pub use error::Error;
+pub use error::{Error, Retry, StoreError};
 pub use fence::Fence;
 pub use item::Item;
 pub use list::{Freshness, ListQuery, Matcher, Page};

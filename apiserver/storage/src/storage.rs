@@ -38,6 +38,11 @@ impl Storage {
         &self.store
     }
 
+    /// Whether a read of this freshness succeeds at all.
+    pub async fn ping(&self, freshness: Freshness) -> Result<(), Error> {
+        self.view_at(freshness).await.map(drop)
+    }
+
     /// One object.
     pub async fn get(
         &self,

@@ -1,0 +1,71 @@
+//! Request bodies: bounded, then decoded by the schema of the kind that the path expects.
+
+use crate::registry::{RequestContext, Served};
+use crate::{ApiError, Body, limits};
+use api::{DecodeError, FieldValidation, Gvk};
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::Value;
+
+/// The whole body, or 413.
+pub(crate) async fn read(body: Body) -> Result<Bytes, ApiError> {
+    match Limited::new(body, limits::BODY_BYTES_MAX).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if is_length_limit(error.as_ref()) => Err(ApiError::too_large(limits::BODY_BYTES_MAX)),
+        Err(error) => Err(ApiError::bad_request(format!(
+            "the body of the request could not be read: {error}"
+        ))),
+    }
+}
+
+/// The limit's error may come wrapped by the body type.
+fn is_length_limit(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<LengthLimitError>() || error.source().is_some_and(is_length_limit)
+}
+
+/// The Content-Type, or the empty string.
+pub(crate) fn content_type(headers: &HeaderMap) -> &str {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+}
+
+/// Decodes and defaults an object of a kind. Warnings go to the context.
+pub(crate) fn decode(
+    context: &RequestContext,
+    content_type: &str,
+    body: &[u8],
+    expected: &Gvk,
+    validation: FieldValidation,
+) -> Result<Value, ApiError> {
+    let decoded = api::decode(content_type, body, expected, validation).map_err(refuse)?;
+    decoded.warnings.into_iter().for_each(|warning| context.warn(warning));
+    let mut object = decoded.value;
+    api::default_object(&decoded.gvk, &mut object);
+    Ok(object)
+}
+
+/// Brings an object that was computed (patched) into the form of a decoded one.
+pub(crate) fn conform(
+    context: &RequestContext,
+    served: &Served,
+    object: Value,
+    validation: FieldValidation,
+) -> Result<Value, ApiError> {
+    let schema = api::registry()
+        .schema(&served.info.gvk())
+        .ok_or_else(|| ApiError::internal("a resource without a schema"))?;
+    let (mut object, warnings) = api::conform(schema, object, validation).map_err(refuse)?;
+    warnings.into_iter().for_each(|warning| context.warn(warning));
+    api::default_object(&served.info.gvk(), &mut object);
+    Ok(object)
+}
+
+fn refuse(error: DecodeError) -> ApiError {
+    match error.http_status() {
+        415 => ApiError::new(415, "UnsupportedMediaType", error.to_string()),
+        _ => ApiError::bad_request(error.to_string()),
+    }
+}

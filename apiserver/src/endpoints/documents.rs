@@ -1,0 +1,178 @@
+//! What is not about objects: discovery, OpenAPI, version, health, metrics.
+
+use super::query::Query;
+use super::{Answer, discovery, health, negotiate, respond};
+use crate::registry::Registry;
+use crate::{ApiError, Body, RequestInfo, Server};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A document that does not change while the server runs.
+struct Document {
+    body: Bytes,
+    /// Quoted hash of the body.
+    etag: HeaderValue,
+}
+
+/// The documents, built at start.
+pub(crate) struct Static {
+    discovery: BTreeMap<String, Document>,
+    /// By (path, version of the discovery API).
+    aggregated: BTreeMap<(&'static str, &'static str), Document>,
+    openapi: BTreeMap<String, Document>,
+    version: Value,
+}
+
+impl Document {
+    fn new(value: &Value) -> Document {
+        let body = Bytes::from(value.to_string());
+        let digest = ring::digest::digest(&ring::digest::SHA256, &body);
+        let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+        let etag = HeaderValue::from_str(&format!("\"{hex}\"")).unwrap_or(HeaderValue::from_static("\"0\""));
+        Document { body, etag }
+    }
+
+    /// The document, or 304 for a client that has it.
+    fn answer(&self, request: &Parts, media: &'static str) -> Response<Body> {
+        let known = request.headers.get(header::IF_NONE_MATCH);
+        let mut response = match known.is_some_and(|known| known.as_bytes() == self.etag.as_bytes()) {
+            true => {
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                response
+            }
+            false => respond::bytes(200, media, self.body.clone()),
+        };
+        response.headers_mut().insert(header::ETAG, self.etag.clone());
+        response
+            .headers_mut()
+            .insert(header::VARY, HeaderValue::from_static("Accept"));
+        response
+    }
+}
+
+impl Static {
+    pub(crate) fn new(_registry: &Registry) -> Static {
+        let discovery = discovery::legacy()
+            .iter()
+            .map(|(path, value)| (path.clone(), Document::new(value)))
+            .collect();
+        let mut aggregated = BTreeMap::new();
+        for (path, core) in [("/api", true), ("/apis", false)] {
+            for version in ["v2", "v2beta1"] {
+                aggregated.insert((path, version), Document::new(&discovery::aggregated(core, version)));
+            }
+        }
+        let mut openapi = BTreeMap::new();
+        openapi.insert("/openapi/v3".to_string(), Document::new(&api::openapi_v3_index()));
+        for (group, version) in api::group_versions() {
+            if let Some(document) = api::openapi_v3(group, version) {
+                let path = if group.is_empty() {
+                    format!("api/{version}")
+                } else {
+                    format!("apis/{group}/{version}")
+                };
+                openapi.insert(format!("/openapi/v3/{path}"), Document::new(&document));
+            }
+        }
+        Static {
+            discovery,
+            aggregated,
+            openapi,
+            version: version(),
+        }
+    }
+}
+
+/// The API's version is Kubernetes'; the build metadata says whose implementation it is.
+fn version() -> Value {
+    let platform = format!(
+        "linux/{}",
+        if cfg!(target_arch = "aarch64") {
+            "arm64"
+        } else {
+            "amd64"
+        }
+    );
+    json!({
+        "major": "1", "minor": "36", "gitVersion": concat!("v1.36.0+proreus-", env!("CARGO_PKG_VERSION")),
+        "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "", "compiler": "rustc", "platform": platform,
+    })
+}
+
+/// Answers a request whose path is not below a group version.
+pub(crate) async fn answer(server: &Arc<Server>, info: &RequestInfo, request: &Parts) -> Answer {
+    if !matches!(request.method, Method::GET | Method::HEAD) {
+        return Err(ApiError::new(
+            405,
+            "MethodNotAllowed",
+            format!("{} is not allowed on {}", request.method, info.path),
+        ));
+    }
+    let path = info.path.trim_end_matches('/');
+    let documents = &server.documents;
+    let query = Query::parse(request.uri.query());
+    match path {
+        "" => Ok(respond::json(200, &json!({"paths": paths(documents)}))),
+        "/version" => Ok(respond::json(200, &documents.version)),
+        "/metrics" => metrics(server),
+        _ if health::is_health(path) => Ok(health::answer(server, path, &query).await),
+        _ if path == "/api" || path == "/apis" => Ok(group_list(documents, path, request)?),
+        _ => {
+            let document = documents.discovery.get(path).or_else(|| documents.openapi.get(path));
+            document
+                .map(|document| document.answer(request, negotiate::JSON))
+                .ok_or_else(ApiError::no_such_path)
+        }
+    }
+}
+
+fn paths(documents: &Static) -> Vec<&str> {
+    let fixed = ["/healthz", "/livez", "/metrics", "/readyz", "/version"];
+    let mut paths: Vec<&str> = documents
+        .discovery
+        .keys()
+        .chain(documents.openapi.keys())
+        .map(String::as_str)
+        .collect();
+    paths.extend(fixed);
+    paths.sort_unstable();
+    paths
+}
+
+fn group_list(documents: &Static, path: &str, request: &Parts) -> Answer {
+    match negotiate::aggregated_discovery(&request.headers) {
+        Some(version) => {
+            let document = documents
+                .aggregated
+                .iter()
+                .find(|((p, v), _)| *p == path && *v == version);
+            let media = match version {
+                "v2" => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+                _ => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+            };
+            document
+                .map(|(_, document)| document.answer(request, media))
+                .ok_or_else(ApiError::no_such_path)
+        }
+        None => {
+            let document = documents.discovery.get(path).ok_or_else(ApiError::no_such_path)?;
+            Ok(document.answer(request, negotiate::JSON))
+        }
+    }
+}
+
+fn metrics(server: &Server) -> Answer {
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &server.config.metrics.lock()).map_err(ApiError::internal)?;
+    Ok(respond::bytes(
+        200,
+        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        text,
+    ))
+}

@@ -1,0 +1,107 @@
+//! From a request that may happen to the answer: one file per verb, and the documents that are not about objects.
+
+mod body;
+mod delete;
+mod discovery;
+mod documents;
+mod health;
+mod list;
+mod negotiate;
+mod options;
+pub(crate) mod query;
+mod read;
+mod respond;
+mod selection;
+mod subresource;
+mod transform;
+mod watch;
+mod write;
+
+pub(crate) use documents::Static;
+
+use crate::registry::{RequestContext, Served};
+use crate::{ApiError, Body, RequestInfo, Server};
+use http::{Request, Response};
+use query::Query;
+use std::sync::Arc;
+
+/// One request to a resource, with everything an endpoint needs.
+pub(crate) struct Call<'a> {
+    pub server: &'a Arc<Server>,
+    pub context: RequestContext,
+    pub info: &'a RequestInfo,
+    pub served: Arc<Served>,
+    pub query: Query,
+    /// Empty for cluster-scoped resources, `namespaces` included.
+    pub namespace: &'a str,
+}
+
+type Answer = Result<Response<Body>, ApiError>;
+
+/// Routes a request.
+pub(crate) async fn dispatch(
+    server: &Arc<Server>,
+    context: &RequestContext,
+    info: &RequestInfo,
+    request: Request<Body>,
+) -> Answer {
+    if !info.is_resource {
+        return documents::answer(server, info, &request.into_parts().0).await;
+    }
+    let served = server
+        .registry
+        .reader()
+        .served_at(&info.group, &info.version, &info.resource)?
+        .clone();
+    let namespaced = served.info.namespaced;
+    if !namespaced && !info.namespace.is_empty() && info.resource != "namespaces" {
+        return Err(ApiError::no_such_path());
+    }
+    let call = Call {
+        server,
+        context: context.clone(),
+        info,
+        query: Query::parse(request.uri().query()),
+        namespace: if namespaced { &info.namespace } else { "" },
+        served,
+    };
+    if !info.subresource.is_empty() {
+        return subresource::answer(call, request).await;
+    }
+    call.allowed()?;
+    match info.verb {
+        "get" => read::get(call, &request.into_parts().0.headers).await,
+        "list" => list::list(call, &request.into_parts().0.headers).await,
+        "watch" => watch::watch(call, &request.into_parts().0.headers).await,
+        "create" => write::create(call, request).await,
+        "update" => write::update(call, request).await,
+        "patch" => write::patch(call, request).await,
+        "delete" => delete::delete(call, request).await,
+        "deletecollection" => delete::delete_collection(call, request).await,
+        _ => Err(ApiError::method_not_allowed(
+            &call.served.name,
+            request.method().as_str(),
+        )),
+    }
+}
+
+impl Call<'_> {
+    /// 405 for a verb that the resource does not have, 404 for a path that cannot name anything.
+    fn allowed(&self) -> Result<(), ApiError> {
+        let verb = self.info.verb;
+        if !self.served.info.allows(verb) {
+            return Err(ApiError::method_not_allowed(&self.served.name, verb));
+        }
+        let named = matches!(verb, "get" | "update" | "patch" | "delete");
+        if self.served.info.namespaced && self.namespace.is_empty() && (named || verb == "deletecollection") {
+            return Err(ApiError::no_such_path());
+        }
+        // POST to a name, PUT to a collection: paths that exist for other methods only.
+        let misplaced = (verb == "create" && !self.info.name.is_empty()) || (named && self.info.name.is_empty());
+        let homeless = verb == "create" && self.served.info.namespaced && self.namespace.is_empty();
+        if misplaced || homeless {
+            return Err(ApiError::method_not_allowed(&self.served.name, verb));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,143 @@
+//! create, update, patch.
+
+use super::query::WriteOptions;
+use super::transform::{IncludeObject, has_protobuf};
+use super::{Answer, Call, body, negotiate, respond};
+use crate::admission::Operation;
+use crate::patch::Patch;
+use crate::registry::{Action, RequestContext, Target, Updated};
+use crate::{ApiError, Body};
+use http::Request;
+use serde_json::Value;
+
+pub(super) async fn create(mut call: Call<'_>, request: Request<Body>) -> Answer {
+    let output = negotiate::output(request.headers(), has_protobuf(&call.served))?;
+    let options = WriteOptions::parse(&call.query, "CreateOptions")?;
+    apply(&mut call.context, &options);
+    let (parts, payload) = request.into_parts();
+    let payload = body::read(payload).await?;
+    let content_type = body::content_type(&parts.headers);
+    let gvk = call.served.info.gvk();
+    let object = body::decode(&call.context, content_type, &payload, &gvk, options.field_validation)?;
+    if !call.served.strategy.stored() {
+        let reply = act(&call, object).await?;
+        return respond::foreign(reply.code, &reply.object, output);
+    }
+    let registry = &call.server.registry;
+    let written = registry
+        .create_written(&call.context, &call.served.name, call.namespace, object)
+        .await?;
+    respond::object(
+        201,
+        &call.served,
+        written.json(),
+        output,
+        IncludeObject::parse(&call.query)?,
+    )
+}
+
+/// A create on something that is not stored.
+pub(super) async fn act(call: &Call<'_>, mut object: Value) -> Result<crate::registry::Reply, ApiError> {
+    let registry = &call.server.registry;
+    let target = Target {
+        context: &call.context,
+        served: &call.served,
+        operation: Operation::Create,
+        subresource: &call.info.subresource,
+        namespace: call.namespace,
+        name: &call.info.name,
+    };
+    registry.admit_action(&target, &mut object).await?;
+    let action = Action {
+        registry,
+        context: &call.context,
+        namespace: call.namespace,
+        name: &call.info.name,
+        subresource: &call.info.subresource,
+        object,
+    };
+    call.served.strategy.act(action).await
+}
+
+pub(super) async fn update(mut call: Call<'_>, request: Request<Body>) -> Answer {
+    let output = negotiate::output(request.headers(), has_protobuf(&call.served))?;
+    let options = WriteOptions::parse(&call.query, "UpdateOptions")?;
+    apply(&mut call.context, &options);
+    let (parts, payload) = request.into_parts();
+    let payload = body::read(payload).await?;
+    let content_type = body::content_type(&parts.headers);
+    let gvk = call.served.info.gvk();
+    let object = body::decode(&call.context, content_type, &payload, &gvk, options.field_validation)?;
+    let updated = change(&call, &move |_old| Ok(object.clone())).await?;
+    finish(&call, updated, output)
+}
+
+pub(super) async fn patch(mut call: Call<'_>, request: Request<Body>) -> Answer {
+    let output = negotiate::output(request.headers(), has_protobuf(&call.served))?;
+    let options = WriteOptions::parse(&call.query, "PatchOptions")?;
+    apply(&mut call.context, &options);
+    let patch = read_patch(request).await?;
+    let (served, context) = (call.served.clone(), call.context.clone());
+    let (version, kind) = (served.info.api_version(), served.info.kind);
+    let transform = move |old: &Value| {
+        if old.is_null() {
+            return Err(served.not_found(""));
+        }
+        let patched = patch.apply(old, &version, kind)?;
+        body::conform(&context, &served, patched, options.field_validation)
+    };
+    let updated = change(&call, &transform).await?;
+    finish(&call, updated, output)
+}
+
+/// Reads and parses a patch by its media type.
+pub(super) async fn read_patch(request: Request<Body>) -> Result<Patch, ApiError> {
+    let (parts, payload) = request.into_parts();
+    let payload = body::read(payload).await?;
+    let media = body::content_type(&parts.headers)
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
+    if matches!(media, "application/apply-patch+yaml" | "application/apply-patch+cbor") {
+        let message = "server-side apply is not served yet: this server keeps no managed fields; use client-side apply \
+                       (kubectl apply without --server-side)";
+        return Err(ApiError::new(415, "UnsupportedMediaType", message));
+    }
+    Patch::parse(media, &payload)
+}
+
+/// Runs an update of the object (or of it under a subresource's rules).
+pub(super) async fn change(
+    call: &Call<'_>,
+    transform: &(dyn Fn(&Value) -> Result<Value, ApiError> + Send + Sync),
+) -> Result<Updated, ApiError> {
+    let (registry, served, info) = (&call.server.registry, &call.served, call.info);
+    registry
+        .update_written(
+            &call.context,
+            &served.name,
+            &info.subresource,
+            call.namespace,
+            &info.name,
+            transform,
+        )
+        .await
+}
+
+/// The answer to an update.
+pub(super) fn finish(call: &Call<'_>, updated: Updated, output: negotiate::Output) -> Answer {
+    let code = if matches!(updated, Updated::Created(_)) {
+        201
+    } else {
+        200
+    };
+    let include = IncludeObject::parse(&call.query)?;
+    respond::object(code, &call.served, updated.written().json(), output, include)
+}
+
+/// Puts the options of a write into its context.
+pub(super) fn apply(context: &mut RequestContext, options: &WriteOptions) {
+    context.dry_run = options.dry_run;
+    context.field_manager = options.field_manager.clone();
+}

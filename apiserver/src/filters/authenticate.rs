@@ -1,0 +1,32 @@
+//! Credentials -> user, or anonymous, or 401.
+
+use crate::identity::AUTHENTICATED;
+use crate::{ApiError, Server, User};
+
+/// Who sent the request. The first authenticator that recognises a credential decides; a bad credential is never downgraded to
+/// anonymous unless another kind of credential is good.
+pub(crate) async fn user(server: &Server, parts: &http::request::Parts) -> Result<User, ApiError> {
+    let mut refused = None;
+    for authenticator in &server.authenticators {
+        match authenticator.authenticate(parts).await {
+            Ok(Some(user)) => return Ok(authenticated(user)),
+            Ok(None) => {}
+            Err(error) => refused = Some(error),
+        }
+    }
+    match refused {
+        Some(error) => {
+            tracing::debug!(%error, "credentials refused");
+            Err(ApiError::unauthorized())
+        }
+        None if server.config.anonymous => Ok(User::anonymous()),
+        None => Err(ApiError::unauthorized()),
+    }
+}
+
+fn authenticated(mut user: User) -> User {
+    if !user.is_in(AUTHENTICATED) && !user.is_in(crate::identity::UNAUTHENTICATED) {
+        user.groups.push(AUTHENTICATED.into());
+    }
+    user
+}

@@ -1,0 +1,58 @@
+//! Headers of every answer: `Audit-ID`, `Warning`, `Cache-Control`.
+
+use crate::{Body, limits};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+
+/// The client's id for the request if it gave a sane one, else a new one.
+pub(crate) fn audit_id(headers: &HeaderMap) -> HeaderValue {
+    const CLIENT_ID_MAX: usize = 64;
+    let given = headers
+        .get(&AUDIT_ID)
+        .filter(|value| !value.is_empty() && value.len() <= CLIENT_ID_MAX);
+    given.cloned().unwrap_or_else(|| {
+        let id = uuid::Uuid::new_v4().to_string();
+        HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("unknown"))
+    })
+}
+
+/// Completes an answer.
+pub(crate) fn finish(response: &mut Response<Body>, audit_id: &HeaderValue, warnings: &[String]) {
+    let headers = response.headers_mut();
+    headers.insert(AUDIT_ID, audit_id.clone());
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-cache, private"));
+    let mut budget = limits::WARNING_BYTES_MAX;
+    for warning in warnings {
+        let Some(value) = warning_value(warning) else { continue };
+        let Some(rest) = budget.checked_sub(value.len()) else {
+            break;
+        };
+        budget = rest;
+        headers.append(header::WARNING, value);
+    }
+}
+
+/// `299 - "text"`, quoted as RFC 7234 wants it; control characters would split the header.
+fn warning_value(text: &str) -> Option<HeaderValue> {
+    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let quoted = clean.replace('\\', "\\\\").replace('"', "\\\"");
+    HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_quoted_and_bounded() {
+        assert_eq!(warning_value("a \"b\"\n").unwrap(), "299 - \"a \\\"b\\\" \"");
+        let mut response = Response::new(Body::empty());
+        let many: Vec<String> = (0..100).map(|i| format!("{i} {}", "x".repeat(100))).collect();
+        finish(&mut response, &HeaderValue::from_static("id"), &many);
+        let count = response.headers().get_all(header::WARNING).iter().count();
+        assert!(count > 10 && count < 100, "{count}");
+    }
+}

@@ -1,0 +1,228 @@
+//! Update: read, change, check, compare-and-put; again when somebody else was faster.
+
+use super::fields::{at, list, number, text};
+use super::metadata;
+use super::reader::value_of;
+use super::served::Served;
+use super::store::{Target, Written};
+use super::{Registry, RequestContext};
+use crate::admission::Operation;
+use crate::status::from_storage;
+use crate::{ApiError, FieldError};
+use serde_json::Value;
+use std::sync::Arc;
+use storage::{Attempt, Current, limits::UPDATE_ATTEMPTS};
+
+/// What an update came to.
+pub(crate) enum Updated {
+    Changed(Written),
+    /// PUT to a name that did not exist, where the strategy allows it.
+    Created(Written),
+}
+
+impl Updated {
+    pub(crate) fn written(self) -> Written {
+        match self {
+            Updated::Changed(written) | Updated::Created(written) => written,
+        }
+    }
+}
+
+/// What an attempt came to.
+enum Step {
+    Done(Written),
+    /// Somebody else wrote: go on from this state, or from a fresh read.
+    Again(Option<Current>),
+}
+
+impl Registry {
+    /// Changes an object with a function, as often as it takes. `subresource` is empty for the object itself, else what strategy and
+    /// admission shall take the change for.
+    pub async fn update(
+        self: &Arc<Registry>,
+        context: &RequestContext,
+        resource: &str,
+        subresource: &str,
+        namespace: &str,
+        name: &str,
+        change: impl Fn(&mut Value) -> Result<(), ApiError> + Send + Sync,
+    ) -> Result<Value, ApiError> {
+        let transform = |old: &Value| {
+            let mut new = old.clone();
+            change(&mut new).map(|()| new)
+        };
+        self.update_written(context, resource, subresource, namespace, name, &transform)
+            .await?
+            .written()
+            .value()
+    }
+
+    /// [`Registry::update`] with a function from the current object to the wanted one.
+    pub(crate) async fn update_written(
+        self: &Arc<Registry>,
+        context: &RequestContext,
+        resource: &str,
+        subresource: &str,
+        namespace: &str,
+        name: &str,
+        transform: &(dyn Fn(&Value) -> Result<Value, ApiError> + Send + Sync),
+    ) -> Result<Updated, ApiError> {
+        let served = self.reader().served(resource)?.clone();
+        let storage = self.reader().storage().clone();
+        let target = Target {
+            context,
+            served: &served,
+            operation: Operation::Update,
+            subresource,
+            namespace,
+            name,
+        };
+        let failed = |error| from_storage(error, &served.name, name);
+        let mut current = match storage.current(&served.collection, namespace, name).await {
+            Ok(current) => current,
+            Err(storage::Error::NotFound { .. }) if subresource.is_empty() && served.strategy.create_on_update() => {
+                let object = transform(&Value::Null)?;
+                return self
+                    .create_written(context, resource, namespace, object)
+                    .await
+                    .map(Updated::Created);
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        for _ in 0..UPDATE_ATTEMPTS {
+            match self.attempt(&target, &current, transform).await {
+                Ok(Step::Done(written)) => return Ok(Updated::Changed(written)),
+                Ok(Step::Again(Some(now))) => current = now,
+                // This member's copy may be what made it fail: only a fresh one can refuse.
+                Err(error) if current.fresh => return Err(error),
+                Ok(Step::Again(None)) | Err(_) => {
+                    current = storage
+                        .refreshed(&served.collection, namespace, name)
+                        .await
+                        .map_err(failed)?;
+                }
+            }
+        }
+        Err(ApiError::modified(&served.name, name))
+    }
+
+    async fn attempt(
+        self: &Arc<Registry>,
+        target: &Target<'_>,
+        current: &Current,
+        transform: &(dyn Fn(&Value) -> Result<Value, ApiError> + Send + Sync),
+    ) -> Result<Step, ApiError> {
+        let old = value_of(&current.item)?;
+        let mut new = transform(&old)?;
+        let strategy = &target.served.strategy;
+        preconditions(target, &mut new, &old)?;
+        self.mutate(target, &mut new, Some(&old)).await?;
+        metadata::carry_over(&mut new, &old);
+        strategy.prepare_for_update(target.context, target.subresource, &old, &mut new);
+        if strategy.tracks_generation() {
+            metadata::bump_generation(&mut new, &old);
+        }
+        let mut problems = metadata::validate_update(&new, &old);
+        problems.extend(strategy.validate_update(target.subresource, &new, &old));
+        target.check(target.name, problems)?;
+        strategy
+            .warnings(&new)
+            .into_iter()
+            .for_each(|warning| target.context.warn(warning));
+        self.admit(target, &mut new, Some(&old)).await?;
+        strategy
+            .begin_update(self, target.context, target.subresource, &old, &mut new)
+            .await?;
+        self.store_update(target, current, &old, new).await
+    }
+
+    async fn store_update(
+        self: &Arc<Registry>,
+        target: &Target<'_>,
+        current: &Current,
+        old: &Value,
+        new: Value,
+    ) -> Result<Step, ApiError> {
+        let (served, context) = (target.served, target.context);
+        if context.dry_run {
+            return Ok(Step::Done(Written::Shown(new)));
+        }
+        let storage = self.reader().storage();
+        let fence = context.fence.as_ref();
+        let gone = is_finished(served, &new);
+        let (namespace, name) = (target.namespace, target.name);
+        let attempt = match gone {
+            true => {
+                storage
+                    .remove(&served.collection, namespace, name, current, fence)
+                    .await
+            }
+            false => {
+                storage
+                    .replace(&served.collection, namespace, name, current, &new, fence)
+                    .await
+            }
+        };
+        match attempt.map_err(|error| from_storage(error, &served.name, name))? {
+            Attempt::Written(_) if gone => {
+                served.strategy.after_delete(self, context, &new).await;
+                Ok(Step::Done(Written::Shown(new)))
+            }
+            Attempt::Written(item) => {
+                let written = Written::Stored(item);
+                served
+                    .strategy
+                    .after_update(self, context, old, &written.value()?)
+                    .await;
+                Ok(Step::Done(written))
+            }
+            Attempt::Lost(Some(now)) => Ok(Step::Again(Some(now))),
+            Attempt::Lost(None) => Err(served.not_found(name)),
+        }
+    }
+}
+
+/// Whether the last thing that held a deleted object back is gone.
+pub(super) fn is_finished(served: &Served, object: &Value) -> bool {
+    at(object, "metadata.deletionTimestamp").is_some()
+        && number(object, "metadata.deletionGracePeriodSeconds") == 0
+        && list(object, "metadata.finalizers").is_empty()
+        && served.strategy.may_be_removed(object)
+}
+
+/// What the client says about the object it means: name, namespace, uid, resourceVersion.
+fn preconditions(target: &Target<'_>, new: &mut Value, old: &Value) -> Result<(), ApiError> {
+    let served = target.served;
+    let name = text(new, "metadata.name");
+    if name.is_empty() {
+        metadata::metadata(new).insert("name".into(), target.name.into());
+    } else if name != target.name {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            target.name
+        )));
+    }
+    metadata::place(served, target.namespace, new)?;
+    let (wanted, uid) = (text(new, "metadata.uid"), text(old, "metadata.uid"));
+    if !wanted.is_empty() && wanted != uid {
+        let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}");
+        return Err(ApiError::conflict(&served.name, target.name, &why));
+    }
+    let version = text(new, "metadata.resourceVersion");
+    if version.is_empty() || version == "0" {
+        if !served.strategy.unconditional_update() && target.subresource.is_empty() {
+            let problem = FieldError::invalid(
+                "metadata.resourceVersion",
+                &Value::from(0),
+                "must be specified for an update",
+            );
+            return Err(ApiError::invalid(&served.kind, target.name, vec![problem]));
+        }
+    } else if version.parse::<u64>().is_err() {
+        let problem = FieldError::invalid("metadata.resourceVersion", &Value::from(version), "must be a number");
+        return Err(ApiError::invalid(&served.kind, target.name, vec![problem]));
+    } else if version != text(old, "metadata.resourceVersion") {
+        return Err(ApiError::modified(&served.name, target.name));
+    }
+    Ok(())
+}
