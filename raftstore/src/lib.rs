@@ -10,6 +10,7 @@
 //!
 //! Left out. Authentication and the etcd API (the `etcd` crate's), the tables (the `backend` crate's), Kubernetes.
 
+mod claim;
 pub mod consensus;
 mod engine;
 pub mod error;

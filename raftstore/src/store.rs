@@ -19,6 +19,7 @@ use proto::raft::request::Op;
 use proto::raft::{LeaseRevoke, Request};
 use tokio::sync::watch;
 
+use crate::claim;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::limits::LOG_SEGMENT_BYTES_MEMORY;

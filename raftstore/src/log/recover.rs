@@ -272,6 +272,7 @@ impl<'a, D: Disk> Scan<'a, D> {
 
     fn finish(mut self, spares: Vec<String>, next_sequence: u64) -> Result<Recovered<D::File>, LogError> {
         self.check_hole()?;
+        self.drop_empty_segment();
         self.wipe()
             .map_err(|error| LogError::io("cut the torn tail of", self.disk.describe(), error))?;
         let (next_batch, previous) = self.chain.unwrap_or((1, 0));
@@ -284,6 +285,21 @@ impl<'a, D: Disk> Scan<'a, D> {
             offset: self.offset,
             next_sequence,
         })
+    }
+
+    /// A segment whose first batch is not intact does not carry the state that segments open with. It goes, so that the
+    /// next one does; the one before it is full.
+    fn drop_empty_segment(&mut self) {
+        if self.offset > SEGMENT_HEADER_BYTES {
+            return;
+        }
+        if let Some(empty) = self.segments.pop_back() {
+            self.discarded.push(segment_name(empty.sequence));
+            self.offset = self
+                .segments
+                .back()
+                .map_or(SEGMENT_HEADER_BYTES, |segment| segment.length);
+        }
     }
 
     /// Entries between the purged one and the first one present would be a loss nobody noticed.

@@ -208,6 +208,46 @@ async fn a_torn_tail_is_cut_whichever_pages_survive() {
 }
 
 #[tokio::test]
+async fn a_torn_first_batch_of_a_segment_loses_neither_vote_nor_purged_id() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk).await;
+    let vote = Vote {
+        term: 5,
+        member: 1,
+        committed: true,
+    };
+    log.save_vote(vote).await.unwrap();
+    append(&log, (0..3).map(|i| entry(5, i, 100)).collect()).await;
+    log.purge(id(5, 1)).unwrap();
+    log.flush().await.unwrap();
+    drop(log);
+    // Fills the first segment and starts the second, whose first batch is lost.
+    let mut recovered = recover::recover(&disk, 0).unwrap();
+    let index = std::mem::take(&mut recovered.index);
+    let mut writer = Writer::new(Arc::new(disk.clone()), SEGMENT, recovered, &index);
+    let filling: Vec<Record> = (3..7).map(|i| Record::Entry(entry(5, i, 6000))).collect();
+    writer.round(&filling, true).unwrap();
+    writer.round(&[Record::Entry(entry(5, 7, 6000))], false).unwrap();
+    disk.crash(|_, page| page == 0);
+    let log = open(&disk).await;
+    assert_eq!(
+        (log.vote(), log.purged(), log.last()),
+        (Some(vote), Some(id(5, 1)), Some(id(5, 6)))
+    );
+    // The first segment is let go; what it alone held must have been carried on.
+    append(&log, (7..10).map(|i| entry(5, i, 6000)).collect()).await;
+    log.purge(id(5, 8)).unwrap();
+    log.flush().await.unwrap();
+    assert!(!disk.list().unwrap().contains(&segment::segment_name(1)));
+    drop(log);
+    let log = open(&disk).await;
+    assert_eq!(
+        (log.vote(), log.purged(), log.last()),
+        (Some(vote), Some(id(5, 8)), Some(id(5, 9)))
+    );
+}
+
+#[tokio::test]
 async fn a_flipped_bit_below_the_synced_offset_refuses_to_start() {
     let disk = MemoryDisk::new();
     let log = open(&disk).await;
