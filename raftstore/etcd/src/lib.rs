@@ -22,13 +22,16 @@ mod auth;
 mod cluster;
 mod config;
 mod door;
+mod election;
 mod error;
 mod health;
 mod http;
 mod kv;
 mod lease;
 pub mod limits;
+mod lock;
 mod maintenance;
+mod queue;
 mod server;
 mod watch;
 

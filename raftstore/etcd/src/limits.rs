@@ -26,6 +26,9 @@ pub const LEADERLESS_ELECTIONS_MAX: u32 = 3;
 /// Keys in one message of a streamed range.
 pub const RANGE_STREAM_KEYS: usize = 1_000;
 
+/// The lease of a lock or candidate that came without one, as etcd's.
+pub const SESSION_TTL_SECONDS: i64 = 60;
+
 /// Connections of one listener.
 pub const CONNECTIONS_MAX: usize = 16_384;
 /// A TLS handshake must be finished within this time.

@@ -26,11 +26,13 @@ use crate::{
     auth::AuthService,
     cluster::ClusterService,
     door::{Door, REQUIRE_LEADER},
+    election::ElectionService,
     health::HealthService,
     http::page,
     kv::KvService,
     lease::LeaseService,
     limits,
+    lock::LockService,
     maintenance::MaintenanceService,
     services::{
         etcdserverpb::{
@@ -38,6 +40,8 @@ use crate::{
             maintenance_server::MaintenanceServer, watch_server::WatchServer,
         },
         health::health_server::HealthServer,
+        v3electionpb::election_server::ElectionServer,
+        v3lockpb::lock_server::LockServer,
     },
     watch::WatchService,
 };
@@ -127,6 +131,8 @@ impl Entrance {
             .add_service(sized!(ClusterServer, ClusterService))
             .add_service(sized!(MaintenanceServer, MaintenanceService))
             .add_service(sized!(AuthServer, AuthService))
+            .add_service(sized!(LockServer, LockService))
+            .add_service(sized!(ElectionServer, ElectionService))
             .add_service(sized!(HealthServer, HealthService))
             .prepare()
     }

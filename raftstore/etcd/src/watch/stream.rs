@@ -115,6 +115,10 @@ impl WatchStream {
             Ok(checked) => checked,
             Err(reason) => return self.send(refused(&self.door, revision, reason)).await,
         };
+        let compact_revision = self.door.store.view().compacted();
+        if spec.start_revision < compact_revision {
+            return self.created_compacted(watch_id, revision, compact_revision).await;
+        }
         let watcher = match self.door.store.watch(spec).await {
             Ok(watcher) => watcher,
             Err(error) => return Err(End::Told(status(error))),
@@ -148,6 +152,26 @@ impl WatchStream {
             },
         );
         Ok(())
+    }
+
+    /// Memory may still hold what was compacted, but a client must not depend on how lately.
+    async fn created_compacted(&mut self, watch_id: i64, revision: i64, compact_revision: i64) -> Result<(), End> {
+        let header = self.door.header(revision);
+        self.send(WatchResponse {
+            header,
+            watch_id,
+            created: true,
+            ..Default::default()
+        })
+        .await?;
+        self.send(WatchResponse {
+            header,
+            watch_id,
+            canceled: true,
+            compact_revision,
+            ..Default::default()
+        })
+        .await
     }
 
     /// The id and range of a new watcher, or why there is to be none.
