@@ -11,7 +11,7 @@ use std::io::{Read, Seek, SeekFrom};
 
 use crate::limits;
 
-pub use line::{Line, Stream, parse};
+pub use line::{Stream, parse};
 
 /// What a container that ended left to be said: the file it was given for this, or, if the policy says so and it
 /// failed, the end of its log.
