@@ -20,7 +20,9 @@ impl Admission for NamespaceLifecycle {
         "NamespaceLifecycle"
     }
 
-    async fn validate(&self, request: &mut AdmissionRequest<'_>) -> Result<(), ApiError> {
+    /// Changes nothing, but stands with the mutating half: the plugins behind it look into the namespace, and their errors
+    /// would hide that there is none.
+    async fn mutate(&self, request: &mut AdmissionRequest<'_>) -> Result<(), ApiError> {
         if request.group.is_empty() && request.resource == "namespaces" {
             let deleting = request.operation == Operation::Delete && IMMORTAL.contains(&request.name);
             return match deleting {

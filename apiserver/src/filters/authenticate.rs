@@ -19,9 +19,18 @@ pub(crate) async fn user(server: &Server, parts: &http::request::Parts) -> Resul
             tracing::debug!(%error, "credentials refused");
             Err(ApiError::unauthorized())
         }
-        None if server.config.anonymous => Ok(User::anonymous()),
+        None if server.config.anonymous && open_to_all(parts.uri.path()) => Ok(User::anonymous()),
         None => Err(ApiError::unauthorized()),
     }
+}
+
+/// What may be asked without credentials: load balancers probe it and `kubeadm join` reads it. Anything else without
+/// credentials is a 401, which tells a client to sign in, not a 403.
+const ANONYMOUS_PATHS: &[&str] = &["/livez", "/readyz", "/healthz", "/version"];
+
+fn open_to_all(path: &str) -> bool {
+    let below = |open: &&str| path.strip_prefix(*open).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    ANONYMOUS_PATHS.iter().any(|open| below(&open))
 }
 
 fn authenticated(mut user: User) -> User {

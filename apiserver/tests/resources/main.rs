@@ -1,0 +1,9 @@
+//! What each resource promises its users, tried through the whole chain over a store in memory.
+
+mod access;
+mod cluster;
+mod deployments;
+mod harness;
+mod pods;
+mod services;
+mod streams;
