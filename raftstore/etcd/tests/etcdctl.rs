@@ -115,10 +115,7 @@ async fn keys_are_put_read_and_deleted() {
         ("put b 3", "OK"),
         ("put c 4", "OK"),
         ("get a", "a|2"),
-        (
-            "get --prefix=true --order=DESCEND --sort-by=KEY --keys-only  ",
-            "c||b||a|",
-        ),
+        ("get a z --order=DESCEND --sort-by=KEY --keys-only", "c||b||a"),
         ("get a c --limit=1", "a|2"),
         ("get a --rev=2 --print-value-only", "1"),
         ("get --from-key b --print-value-only", "3|4"),
