@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often a member says that it lives and looks who else does.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+/// How long history is kept at least, for clients that continue a watch or a list.
+const COMPACTION_INTERVAL: Duration = Duration::from_secs(300);
 /// How many heartbeats pass between two repairs.
 const HEARTBEATS_PER_REPAIR: u64 = 12;
 
@@ -33,8 +35,16 @@ impl Server {
         masters::Masters::new(registry.clone()).beat().await
     }
 
-    /// Keeps the endpoints of the service `kubernetes` equal to the live masters, and cleans up, until `stop`.
+    /// Keeps the endpoints of the service `kubernetes` equal to the live masters, cleans up, and lets history go, until `stop`.
     pub async fn maintain(&self, stop: CancellationToken) {
+        let storage = self.registry().reader().storage();
+        tokio::select! {
+            () = self.keep_up(stop) => {}
+            () = storage.compact_history(COMPACTION_INTERVAL) => {}
+        }
+    }
+
+    async fn keep_up(&self, stop: CancellationToken) {
         let mut masters = masters::Masters::new(self.registry().clone());
         let mut ticks = tokio::time::interval(HEARTBEAT_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

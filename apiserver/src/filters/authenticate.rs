@@ -29,8 +29,10 @@ pub(crate) async fn user(server: &Server, parts: &http::request::Parts) -> Resul
 const ANONYMOUS_PATHS: &[&str] = &["/livez", "/readyz", "/healthz", "/version"];
 
 fn open_to_all(path: &str) -> bool {
-    let below = |open: &&str| path.strip_prefix(*open).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    ANONYMOUS_PATHS.iter().any(|open| below(&open))
+    let below = |rest: &str| rest.is_empty() || rest.starts_with('/');
+    ANONYMOUS_PATHS
+        .iter()
+        .any(|open| path.strip_prefix(open).is_some_and(below))
 }
 
 fn authenticated(mut user: User) -> User {

@@ -12,6 +12,7 @@
 //! **Left out.** Encryption at rest; conversion between API versions (there is one stored version per resource).
 
 mod collection;
+mod compaction;
 mod continuation;
 pub mod encode;
 mod error;
