@@ -1,6 +1,6 @@
 //! Which masters live, and the endpoints of the service `kubernetes`.
 //!
-//! **Theory.** Each member keeps a record under its address and changes it with every heartbeat. A member counts as alive
+//! **Theory.** Each member keeps a record under its name and changes it with every heartbeat. A member counts as alive
 //! while its record changes, measured by the watching member's own clock: nothing here compares clocks of different
 //! machines. Every member writes the endpoints it sees, and only when they differ.
 
@@ -10,6 +10,7 @@ use crate::registry::{Registry, RequestContext};
 use crate::status::from_storage;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use storage::{Collection, Fields, ListQuery};
@@ -33,8 +34,11 @@ pub(super) struct Masters {
 struct Seen {
     revision: i64,
     since: Instant,
-    port: u16,
+    at: At,
 }
+
+/// Where a master serves the API.
+type At = (IpAddr, u16);
 
 impl Masters {
     pub(super) fn new(registry: Arc<Registry>) -> Masters {
@@ -54,7 +58,7 @@ impl Masters {
 
     /// Takes this member out before it stops, so that nobody is sent to it any more.
     pub(super) async fn leave(&mut self) -> Result<(), ApiError> {
-        let own = self.own_address();
+        let own = self.own_name();
         let storage = self.registry.reader().storage();
         let failed = |error| from_storage(error, RESOURCE, &own);
         let current = storage.refreshed(&RECORDS, "", &own).await.map_err(failed)?;
@@ -71,16 +75,16 @@ impl Masters {
         }
     }
 
-    fn own_address(&self) -> String {
-        self.registry.config().advertise_address.to_string()
+    fn own_name(&self) -> String {
+        self.registry.config().name.clone()
     }
 
     async fn write_record(&mut self) -> Result<(), ApiError> {
-        let own = self.own_address();
+        let own = self.own_name();
         self.beats += 1;
         let config = self.registry.config();
-        // The name and the count make every heartbeat of every run of this member differ from the one before.
-        let record = json!({"metadata": {"name": own}, "member": config.name, "port": config.secure_port,
+        // Time and count make every heartbeat of every run of this member differ from the one before.
+        let record = json!({"metadata": {"name": own}, "address": config.advertise_address, "port": config.secure_port,
             "beat": format!("{}-{}", jiff::Timestamp::now().as_millisecond(), self.beats)});
         let storage = self.registry.reader().storage();
         let written = storage
@@ -107,9 +111,14 @@ impl Masters {
             let port = record
                 .get("port")
                 .and_then(Value::as_u64)
-                .and_then(|p| u16::try_from(p).ok())
-                .unwrap_or(6443);
-            found.push((text(&record, "metadata.name").to_owned(), item.revision(), port));
+                .and_then(|port| u16::try_from(port).ok());
+            if let (Ok(address), Some(port)) = (text(&record, "address").parse(), port) {
+                found.push((
+                    text(&record, "metadata.name").to_owned(),
+                    item.revision(),
+                    (address, port),
+                ));
+            }
         }
         observe(&mut self.seen, found, now);
         Ok(())
@@ -158,20 +167,20 @@ impl Masters {
 
 const SLICES: &str = "endpointslices.discovery.k8s.io";
 
-/// The masters whose record still changes, with their ports.
-fn living(seen: &HashMap<String, Seen>, now: Instant) -> BTreeMap<String, u16> {
-    let alive = seen
-        .iter()
-        .filter(|(_, seen)| now.duration_since(seen.since) < LIFETIME);
-    alive.map(|(ip, seen)| (ip.clone(), seen.port)).collect()
+/// Where the masters are whose record still changes.
+fn living(seen: &HashMap<String, Seen>, now: Instant) -> BTreeSet<At> {
+    seen.values()
+        .filter(|seen| now.duration_since(seen.since) < LIFETIME)
+        .map(|seen| seen.at)
+        .collect()
 }
 
 /// Updates what was seen with the records found now and forgets those that are gone. One that has stopped changing is
 /// remembered, so that it is not taken for a new one.
-fn observe(seen: &mut HashMap<String, Seen>, found: Vec<(String, i64, u16)>, now: Instant) {
+fn observe(seen: &mut HashMap<String, Seen>, found: Vec<(String, i64, At)>, now: Instant) {
     let names: BTreeSet<&String> = found.iter().map(|(name, ..)| name).collect();
     seen.retain(|name, _| names.contains(name));
-    for (name, revision, port) in found {
+    for (name, revision, at) in found {
         let changed = seen.get(&name).is_none_or(|before| before.revision != revision);
         if changed {
             seen.insert(
@@ -179,17 +188,17 @@ fn observe(seen: &mut HashMap<String, Seen>, found: Vec<(String, i64, u16)>, now
                 Seen {
                     revision,
                     since: now,
-                    port,
+                    at,
                 },
             );
         }
     }
 }
 
-fn endpoints(alive: &BTreeMap<String, u16>) -> Value {
+fn endpoints(alive: &BTreeSet<At>) -> Value {
     let mut by_port: BTreeMap<u16, Vec<Value>> = BTreeMap::new();
-    for (ip, port) in alive {
-        by_port.entry(*port).or_default().push(json!({ "ip": ip }));
+    for (address, port) in alive {
+        by_port.entry(*port).or_default().push(json!({ "ip": address }));
     }
     let subset = |(port, addresses): (u16, Vec<Value>)| json!({"addresses": addresses, "ports": [{"name": "https", "port": port, "protocol": "TCP"}]});
     json!({"apiVersion": "v1", "kind": "Endpoints",
@@ -200,18 +209,15 @@ fn endpoints(alive: &BTreeMap<String, u16>) -> Value {
 }
 
 /// One slice has one set of ports: with masters on several ports (without root, on one host) the first port's are listed.
-fn slice(alive: &BTreeMap<String, u16>, family: &str) -> Value {
-    let of_family = |ip: &str| ip.contains(':') == (family == "IPv6");
-    let mine: Vec<(&String, u16)> = alive
+fn slice(alive: &BTreeSet<At>, family: &str) -> Value {
+    let mine: Vec<&At> = alive
         .iter()
-        .filter(|(ip, _)| of_family(ip))
-        .map(|(ip, port)| (ip, *port))
+        .filter(|(address, _)| address.is_ipv6() == (family == "IPv6"))
         .collect();
     let port = mine.first().map_or(6443, |(_, port)| *port);
-    let endpoints: Vec<Value> = mine
-        .iter()
-        .filter(|(_, p)| *p == port)
-        .map(|(ip, _)| json!({"addresses": [ip], "conditions": {"ready": true}}))
+    let of_port = mine.iter().filter(|(_, p)| *p == port);
+    let endpoints: Vec<Value> = of_port
+        .map(|(address, _)| json!({"addresses": [address], "conditions": {"ready": true}}))
         .collect();
     let name = if family == "IPv4" {
         SERVICE.to_owned()
@@ -228,30 +234,33 @@ fn slice(alive: &BTreeMap<String, u16>, family: &str) -> Value {
 mod tests {
     use super::*;
 
-    fn alive(seen: &HashMap<String, Seen>, now: Instant) -> Vec<String> {
-        let mut names: Vec<String> = living(seen, now).into_keys().collect();
-        names.sort();
-        names
+    fn alive(seen: &HashMap<String, Seen>, now: Instant) -> Vec<u16> {
+        living(seen, now).into_iter().map(|(_, port)| port).collect()
+    }
+
+    fn at(address: &str, port: u16) -> At {
+        (address.parse().unwrap(), port)
     }
 
     #[test]
     fn a_master_lives_as_long_as_its_record_changes() {
         let (start, mut seen) = (Instant::now(), HashMap::new());
-        let record = |name: &str, revision| (name.to_owned(), revision, 6443);
-        observe(&mut seen, vec![record("a", 1), record("b", 2)], start);
-        assert_eq!(alive(&seen, start), ["a", "b"]);
+        let a = |revision| ("a".to_owned(), revision, at("127.0.0.1", 1));
+        let b = |revision| ("b".to_owned(), revision, at("127.0.0.1", 2));
+        observe(&mut seen, vec![a(1), b(2)], start);
+        assert_eq!(alive(&seen, start), [1, 2]);
         let later = start + LIFETIME;
-        observe(&mut seen, vec![record("a", 9), record("b", 2)], later);
-        assert_eq!(alive(&seen, later), ["a"]);
-        observe(&mut seen, vec![record("a", 9), record("b", 12)], later);
-        assert_eq!(alive(&seen, later), ["a", "b"]);
-        observe(&mut seen, vec![record("b", 12)], later);
-        assert_eq!(alive(&seen, later), ["b"]);
+        observe(&mut seen, vec![a(9), b(2)], later);
+        assert_eq!(alive(&seen, later), [1]);
+        observe(&mut seen, vec![a(9), b(12)], later);
+        assert_eq!(alive(&seen, later), [1, 2]);
+        observe(&mut seen, vec![b(12)], later);
+        assert_eq!(alive(&seen, later), [2]);
     }
 
     #[test]
     fn endpoints_and_slice_name_the_same_masters() {
-        let alive = BTreeMap::from([("10.0.0.2".to_owned(), 6443), ("10.0.0.1".to_owned(), 6443)]);
+        let alive = BTreeSet::from([at("10.0.0.2", 6443), at("10.0.0.1", 6443)]);
         let endpoints = endpoints(&alive);
         assert_eq!(
             endpoints["subsets"][0]["addresses"],

@@ -32,6 +32,8 @@ pub fn strategies(config: &Config) -> Vec<(&'static str, Box<dyn Strategy>)> {
             Box::new(serviceaccounts::ServiceAccounts { tokens: tokens.clone() }),
         ),
         ("events", Box::new(events::Events)),
+        // The same objects: both must select by the same fields, or the parsed metadata of one would be read as the other's.
+        ("events.events.k8s.io", Box::new(events::Events)),
         ("deployments.apps", Box::new(Workload::Deployment)),
         ("replicasets.apps", Box::new(Workload::ReplicaSet)),
         ("statefulsets.apps", Box::new(Workload::StatefulSet)),

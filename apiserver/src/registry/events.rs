@@ -1,5 +1,6 @@
-//! Events: what happened to an object, kept for an hour.
+//! Events: what happened to an object, kept for an hour. One object under two groups, stored in core's form.
 
+use super::RequestContext;
 use super::check::Errors;
 use super::fields::{at, number, text};
 use super::strategy::*;
@@ -41,6 +42,10 @@ const FIELDS: &[SelectableField] = &[
 impl Strategy for Events {
     fn create_on_update(&self) -> bool {
         true
+    }
+
+    fn prepare_for_create(&self, _context: &RequestContext, event: &mut Value) {
+        *event = api::events::to_core(event.take());
     }
 
     fn validate(&self, event: &Value) -> Vec<FieldError> {
