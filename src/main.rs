@@ -1,2 +1,47 @@
-//! The binary: composition only.
-fn main() {}
+//! proreus: a Kubernetes control plane in one binary, with its own replicated database.
+//!
+//! This package only composes: it reads flags and configuration, opens the parts that the other crates own, connects
+//! them, and stops them in order. Logic that another crate could own does not belong here.
+
+mod admin;
+mod agent;
+mod certs;
+mod commands;
+mod config;
+mod kubeconfig;
+mod leader;
+mod node_init;
+mod server;
+mod shutdown;
+mod status;
+mod telemetry;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use commands::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // One crypto provider for the whole process; a second one would make building a TLS configuration panic.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        eprintln!("error: a TLS crypto provider was installed before main");
+        return ExitCode::FAILURE;
+    }
+    let outcome = match cli.command {
+        Command::Up(args) => up::run(args),
+        Command::Server(args) => server::run(&args.config),
+        Command::Agent(args) => agent::run(&args.config),
+        Command::NodeInit(args) => node_init::run(&args.config),
+        Command::Status(args) => status::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

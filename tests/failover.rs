@@ -18,9 +18,17 @@ fn acknowledged_writes_survive_any_killed_master() {
         }
         let killed = cluster.kill_leader();
         let start = Instant::now();
-        eventually("writes are accepted again", SOON, || write_somewhere(&cluster, &format!("after-{round}")));
+        eventually("writes are accepted again", SOON, || {
+            write_somewhere(&cluster, &format!("after-{round}"))
+        });
         println!("writes again after {} ms", start.elapsed().as_millis());
-        let seen = text(&output(&mut etcdctl(&cluster, &format!("get round-{round}- --prefix --keys-only"))).stdout);
+        let seen = text(
+            &output(&mut etcdctl(
+                &cluster,
+                &format!("get round-{round}- --prefix --keys-only"),
+            ))
+            .stdout,
+        );
         for key in &acknowledged {
             assert!(seen.contains(key.as_str()), "{key} was acknowledged and is lost");
         }
@@ -28,19 +36,32 @@ fn acknowledged_writes_survive_any_killed_master() {
         cluster.start_again(&killed);
     }
     cluster.restart();
-    assert!(cluster.etcdctl("get round-0-0").contains("value"), "data survives a restart of all masters");
-    assert!(cluster.kubectl(&["get", "configmap", "round-2", "-o", "jsonpath={.data.a}"]).contains('b'));
+    assert!(
+        cluster.etcdctl("get round-0-0").contains("value"),
+        "data survives a restart of all masters"
+    );
+    assert!(
+        cluster
+            .kubectl(&["get", "configmap", "round-2", "-o", "jsonpath={.data.a}"])
+            .contains('b')
+    );
 }
 
 fn etcdctl(cluster: &Cluster, arguments: &str) -> std::process::Command {
     let mut command = std::process::Command::new("sh");
     let directory = cluster.directory().display().to_string();
-    command.args(["-c", &format!(". '{directory}/env' && exec etcdctl --command-timeout=2s {arguments}")]);
+    command.args([
+        "-c",
+        &format!(". '{directory}/env' && exec etcdctl --command-timeout=2s {arguments}"),
+    ]);
     command
 }
 
 fn write_somewhere(cluster: &Cluster, key: &str) -> Option<()> {
-    output(&mut etcdctl(cluster, &format!("put {key} value"))).status.success().then_some(())
+    output(&mut etcdctl(cluster, &format!("put {key} value")))
+        .status
+        .success()
+        .then_some(())
 }
 
 #[test]
@@ -71,7 +92,10 @@ fn etcdctl_works_against_each_member() {
         let revision: serde_json::Value = serde_json::from_str(&at(&format!("get dir/{name} -w json"))).unwrap();
         let first = revision["kvs"][0]["create_revision"].as_i64().unwrap();
         let watched = watch_past(&cluster, endpoint, &format!("dir/{name}"), first);
-        assert!(watched.contains("one") && watched.contains("two") && watched.contains("three"), "{watched}");
+        assert!(
+            watched.contains("one") && watched.contains("two") && watched.contains("three"),
+            "{watched}"
+        );
         assert!(at(&format!("del dir/{name}")).contains('1'));
         assert!(at("get /registry/namespaces/ --prefix --keys-only").contains("/registry/namespaces/default"));
     }
@@ -82,7 +106,11 @@ fn watch_past(cluster: &Cluster, endpoint: &str, key: &str, revision: i64) -> St
     let file = cluster.directory().join("watched");
     let mut command = etcdctl(cluster, &format!("--endpoints={endpoint} watch {key} --rev={revision}"));
     let mut child = command.stdout(std::fs::File::create(&file).unwrap()).spawn().unwrap();
-    let read = || std::fs::read_to_string(&file).ok().filter(|seen| seen.contains("three"));
+    let read = || {
+        std::fs::read_to_string(&file)
+            .ok()
+            .filter(|seen| seen.contains("three"))
+    };
     let seen = eventually("the watch delivers the past", SOON, read);
     let _ = child.kill();
     let _ = child.wait();

@@ -77,11 +77,20 @@ fn a_rollout_survives_the_leading_master() {
 fn the_service_answers(cluster: &Cluster, expected: &str) {
     let cluster_ip = cluster.kubectl(&["get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"]);
     let nodes: Value = serde_json::from_str(&cluster.kubectl(&["get", "nodes", "-o", "json"])).unwrap();
-    let node_ip = nodes["items"][0]["status"]["addresses"][0]["address"].as_str().unwrap().to_string();
-    let urls = [format!("http://{cluster_ip}/"), "http://web.default.svc.cluster.local/".into(), format!("http://{node_ip}:30080/")];
+    let node_ip = nodes["items"][0]["status"]["addresses"][0]["address"]
+        .as_str()
+        .unwrap()
+        .to_string();
+    let urls = [
+        format!("http://{cluster_ip}/"),
+        "http://web.default.svc.cluster.local/".into(),
+        format!("http://{node_ip}:30080/"),
+    ];
     for url in urls {
         let answer = || cluster.exec("probe", &["timeout", "3", "wget", "-q", "-O", "-", &url]);
-        eventually(&format!("{url} answers {expected:?}"), SOON, || answer().filter(|a| a.contains(expected)));
+        eventually(&format!("{url} answers {expected:?}"), SOON, || {
+            answer().filter(|a| a.contains(expected))
+        });
     }
 }
 
@@ -90,9 +99,15 @@ fn logs_and_exec_work(cluster: &Cluster) {
     assert!(logs.contains("serving version 1"), "{logs}");
     let hostname = cluster.exec("probe", &["hostname"]).expect("exec works");
     assert_eq!(hostname.trim(), "probe");
-    let failing = output(cluster.command("kubectl").args(["exec", "probe", "--", "sh", "-c", "exit 7"]));
+    let failing = output(
+        cluster
+            .command("kubectl")
+            .args(["exec", "probe", "--", "sh", "-c", "exit 7"]),
+    );
     assert_eq!(failing.status.code(), Some(7), "{}", text(&failing.stderr));
-    let token = cluster.exec("probe", &["cat", "/var/run/secrets/kubernetes.io/serviceaccount/token"]).expect("a token");
+    let token = cluster
+        .exec("probe", &["cat", "/var/run/secrets/kubernetes.io/serviceaccount/token"])
+        .expect("a token");
     assert_eq!(token.trim().split('.').count(), 3, "a service-account token is mounted");
 }
 
@@ -107,8 +122,13 @@ impl WatchedBindings {
         let file = cluster.directory().join("bindings");
         let format = "jsonpath={.metadata.uid} {.spec.nodeName}{\"\\n\"}";
         let mut command = cluster.command("kubectl");
-        command.args(["get", "pods", "--watch", "-o", format]).stdout(std::fs::File::create(&file).unwrap());
-        WatchedBindings { kubectl: command.spawn().unwrap(), file }
+        command
+            .args(["get", "pods", "--watch", "-o", format])
+            .stdout(std::fs::File::create(&file).unwrap());
+        WatchedBindings {
+            kubectl: command.spawn().unwrap(),
+            file,
+        }
     }
 
     fn no_pod_was_bound_twice(mut self) {
@@ -116,7 +136,11 @@ impl WatchedBindings {
         let _ = self.kubectl.wait();
         let seen = std::fs::read_to_string(&self.file).unwrap();
         let mut nodes: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for (uid, node) in seen.lines().filter_map(|line| line.split_once(' ')).filter(|(_, node)| !node.is_empty()) {
+        for (uid, node) in seen
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .filter(|(_, node)| !node.is_empty())
+        {
             nodes.entry(uid).or_default().insert(node);
         }
         assert!(nodes.len() >= 5, "the watch saw the pods: {seen}");
@@ -135,7 +159,13 @@ fn delete_everything(cluster: &Cluster) {
 fn nothing_is_left(cluster: &Cluster) {
     let directory = cluster.directory().to_str().unwrap();
     let layout = std::fs::read_to_string(cluster.directory().join("cluster.yaml")).unwrap();
-    let id = layout.lines().find_map(|l| l.strip_prefix("id:")).unwrap().trim().trim_matches(['"', '\'']).to_string();
+    let id = layout
+        .lines()
+        .find_map(|l| l.strip_prefix("id:"))
+        .unwrap()
+        .trim()
+        .trim_matches(['"', '\''])
+        .to_string();
     let look = |what: &str, command: &str, trace: &str| {
         let seen = text(&output(std::process::Command::new("sh").args(["-c", command])).stdout);
         assert!(!seen.contains(trace), "{what} left behind: {trace:?} in\n{seen}");

@@ -19,6 +19,8 @@ pub struct Config {
     pub service_cidr: IpNet,
     /// NodePorts come from here.
     pub node_ports: RangeInclusive<u16>,
+    /// Where the cluster's DNS answers: the address of the service `kube-dns`, made at the first start if set.
+    pub cluster_dns: Option<IpAddr>,
     /// The domain of services, without dots at the ends.
     pub cluster_domain: String,
     /// The issuer and default audience of service-account tokens.
@@ -51,6 +53,7 @@ impl Config {
             secure_port: 6443,
             service_cidr: IpNet::V4(ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::new(10, 96, 0, 0), 12)),
             node_ports: 30000..=32767,
+            cluster_dns: None,
             cluster_domain: "cluster.local".into(),
             service_account_issuer: "https://kubernetes.default.svc.cluster.local".into(),
             service_account_signing_key: None,

@@ -32,7 +32,9 @@ pub fn missing_for_nodes() -> Option<String> {
     if !super::images::available() {
         return Some("a static /bin/busybox is needed (busybox-static)".into());
     }
-    ["containerd", "ctr", "runc", "nft", "ip", "kubectl"].into_iter().find_map(missing)
+    ["containerd", "ctr", "runc", "nft", "ip", "kubectl"]
+        .into_iter()
+        .find_map(missing)
 }
 
 /// Why a tool cannot be used, if it cannot.
@@ -46,8 +48,16 @@ impl Cluster {
     pub fn start(masters: u8, nodes: u8, images: &[PathBuf]) -> Cluster {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = tempfile::Builder::new().prefix("proreus-test-").tempdir().unwrap();
-        let up = spawn(directory.path(), &["--masters", &masters.to_string(), "--nodes", &nodes.to_string()], images);
-        Cluster { up, directory, _turn: turn }
+        let up = spawn(
+            directory.path(),
+            &["--masters", &masters.to_string(), "--nodes", &nodes.to_string()],
+            images,
+        );
+        Cluster {
+            up,
+            directory,
+            _turn: turn,
+        }
     }
 
     pub fn directory(&self) -> &Path {
@@ -66,12 +76,17 @@ impl Cluster {
         }
         signal(self.up.id().cast_signed(), nix::sys::signal::Signal::SIGTERM);
         let status = self.up.wait().unwrap();
-        assert!(status.success() || std::thread::panicking(), "`proreus up` ended with {status}");
+        assert!(
+            status.success() || std::thread::panicking(),
+            "`proreus up` ended with {status}"
+        );
     }
 
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command.env("KUBECONFIG", self.directory().join("admin.conf")).env("HOME", self.directory());
+        command
+            .env("KUBECONFIG", self.directory().join("admin.conf"))
+            .env("HOME", self.directory());
         command
     }
 
@@ -79,7 +94,12 @@ impl Cluster {
     #[track_caller]
     pub fn kubectl(&self, arguments: &[&str]) -> String {
         let result = output(self.command("kubectl").args(arguments));
-        assert!(result.status.success(), "kubectl {arguments:?} failed:\n{}{}", text(&result.stdout), text(&result.stderr));
+        assert!(
+            result.status.success(),
+            "kubectl {arguments:?} failed:\n{}{}",
+            text(&result.stdout),
+            text(&result.stderr)
+        );
         text(&result.stdout)
     }
 
@@ -87,7 +107,11 @@ impl Cluster {
     #[track_caller]
     pub fn kubectl_fails(&self, arguments: &[&str]) -> String {
         let result = output(self.command("kubectl").args(arguments));
-        assert!(!result.status.success(), "kubectl {arguments:?} should fail:\n{}", text(&result.stdout));
+        assert!(
+            !result.status.success(),
+            "kubectl {arguments:?} should fail:\n{}",
+            text(&result.stdout)
+        );
         text(&result.stderr)
     }
 
@@ -112,21 +136,36 @@ impl Cluster {
     pub fn etcdctl(&self, arguments: &str) -> String {
         let script = format!(". '{}/env' && etcdctl {arguments}", self.directory().display());
         let result = output(Command::new("sh").args(["-c", &script]));
-        assert!(result.status.success(), "etcdctl {arguments} failed:\n{}{}", text(&result.stdout), text(&result.stderr));
+        assert!(
+            result.status.success(),
+            "etcdctl {arguments} failed:\n{}{}",
+            text(&result.stdout),
+            text(&result.stderr)
+        );
         text(&result.stdout)
     }
 
     /// `proreus status --output json`.
     pub fn status(&self) -> Value {
-        let result = output(proreus().args(["status", "--output", "json", "--data-dir"]).arg(self.directory()));
-        serde_json::from_slice(&result.stdout).unwrap_or_else(|e| panic!("status is not JSON: {e}: {}", text(&result.stderr)))
+        let result = output(
+            proreus()
+                .args(["status", "--output", "json", "--data-dir"])
+                .arg(self.directory()),
+        );
+        serde_json::from_slice(&result.stdout)
+            .unwrap_or_else(|e| panic!("status is not JSON: {e}: {}", text(&result.stderr)))
     }
 
     /// The member that leads, once there is one.
     pub fn leader(&self) -> Value {
         eventually("a member leads", SOON, || {
             let status = self.status();
-            status["members"].as_array().unwrap().iter().find(|m| m["leader"] == true).cloned()
+            status["members"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|m| m["leader"] == true)
+                .cloned()
         })
     }
 
@@ -143,14 +182,19 @@ impl Cluster {
     pub fn start_again(&self, entry: &Value) {
         let command = entry["startCommand"].as_str().unwrap();
         let log = std::fs::File::create(self.directory().join("logs/again.log")).unwrap();
-        let child = Command::new("setsid").args(["sh", "-c", &format!("exec {command}")]).stderr(log).spawn();
+        let child = Command::new("setsid")
+            .args(["sh", "-c", &format!("exec {command}")])
+            .stderr(log)
+            .spawn();
         // `up` stops it; nobody waits for it here.
         drop(child.unwrap());
         let name = entry["name"].as_str().unwrap().to_string();
         eventually("the master runs again", SOON, || {
             let status = self.status();
             let mut members = status["members"].as_array().unwrap().iter();
-            members.find(|m| m["name"] == name.as_str() && !m["revision"].is_null()).map(|_| ())
+            members
+                .find(|m| m["name"] == name.as_str() && !m["revision"].is_null())
+                .map(|_| ())
         });
     }
 
@@ -159,7 +203,11 @@ impl Cluster {
         for entry in self.directory().join("logs").read_dir().into_iter().flatten().flatten() {
             let log = std::fs::read_to_string(entry.path()).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
-            println!("--- {}\n{}", entry.path().display(), lines[lines.len().saturating_sub(40)..].join("\n"));
+            println!(
+                "--- {}\n{}",
+                entry.path().display(),
+                lines[lines.len().saturating_sub(40)..].join("\n")
+            );
         }
     }
 }
@@ -183,7 +231,12 @@ fn spawn(directory: &Path, arguments: &[&str], images: &[PathBuf]) -> Child {
     let stdout = BufReader::new(up.stdout.take().unwrap());
     let (sender, lines) = mpsc::channel();
     // Reads on to the end, or `up` would block on a full pipe.
-    std::thread::spawn(move || stdout.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
+    std::thread::spawn(move || {
+        stdout
+            .lines()
+            .map_while(Result::ok)
+            .for_each(|line| drop(sender.send(line)))
+    });
     let mut seen = Vec::new();
     loop {
         match lines.recv_timeout(LATER) {
@@ -205,5 +258,7 @@ fn signal(pid: i32, signal: nix::sys::signal::Signal) {
 fn running(pid: i32) -> bool {
     // A zombie has ended; its parent has not looked yet.
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with('Z'))
+    stat.rsplit(')')
+        .next()
+        .is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with('Z'))
 }

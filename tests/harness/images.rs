@@ -8,8 +8,8 @@ use kubelet::image::{ImageConfig, Layer, OciImage};
 const BUSYBOX: &str = "/bin/busybox";
 /// Applets that the tests and probes run.
 const APPLETS: [&str; 16] = [
-    "sh", "cat", "echo", "env", "hostname", "httpd", "ls", "nslookup", "sleep", "timeout", "touch", "true", "wget", "id",
-    "head", "test",
+    "sh", "cat", "echo", "env", "hostname", "httpd", "ls", "nslookup", "sleep", "timeout", "touch", "true", "wget",
+    "id", "head", "test",
 ];
 
 pub fn available() -> bool {
@@ -28,7 +28,9 @@ pub fn web(directory: &Path, version: u32) -> PathBuf {
         layer = layer.symlink(&format!("bin/{applet}"), "busybox").unwrap();
     }
     layer = layer.file("etc/passwd", 0o644, b"root:x:0:0:root:/:/bin/sh\n").unwrap();
-    layer = layer.file("www/index.html", 0o644, format!("version {version}\n").as_bytes()).unwrap();
+    layer = layer
+        .file("www/index.html", 0o644, format!("version {version}\n").as_bytes())
+        .unwrap();
     let start = format!("echo serving version {version}; exec httpd -f -p 8080 -h /www");
     let image = OciImage {
         name: format!("proreus.test/web:{version}"),

@@ -32,6 +32,9 @@ impl Server {
         }
         let service = objects::kubernetes_service(registry.config());
         create_if_absent(registry, "services", service).await?;
+        if let Some(address) = registry.config().cluster_dns {
+            create_if_absent(registry, "services", objects::dns_service(address)).await?;
+        }
         masters::Masters::new(registry.clone()).beat().await
     }
 

@@ -1,4 +1,4 @@
-//! Namespaces and the service `kubernetes`.
+//! Namespaces and the services `kubernetes` and `kube-dns`.
 
 use crate::config::Config;
 use crate::registry::services::allocation::Range;
@@ -27,4 +27,16 @@ pub(super) fn kubernetes_service(config: &Config) -> Value {
         "spec": {"type": "ClusterIP", "clusterIP": address, "clusterIPs": [address], "ipFamilies": ["IPv4"],
             "ipFamilyPolicy": "SingleStack", "internalTrafficPolicy": "Cluster", "sessionAffinity": "None",
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": config.secure_port}]}})
+}
+
+/// The service of the cluster's DNS. It has no selector: each node's agent answers on its address.
+pub(super) fn dns_service(address: std::net::IpAddr) -> Value {
+    let address = address.to_string();
+    let port = |name: &str, protocol: &str| json!({"name": name, "port": 53, "protocol": protocol, "targetPort": 53});
+    json!({"apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "kube-dns", "namespace": "kube-system",
+            "labels": {"k8s-app": "kube-dns", "kubernetes.io/name": "CoreDNS"}},
+        "spec": {"type": "ClusterIP", "clusterIP": address, "clusterIPs": [address], "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack", "internalTrafficPolicy": "Cluster", "sessionAffinity": "None",
+            "ports": [port("dns", "UDP"), port("dns-tcp", "TCP")]}})
 }

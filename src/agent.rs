@@ -1,0 +1,141 @@
+//! `proreus agent`: one node. Kubelet, service proxy and DNS, each over the same client, which balances over the live
+//! masters. The node goes on while masters are away; the agent ends when one of its parts fails.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::Context;
+use client::{Client, Credential, Pem, RemoteOptions};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{AgentConfig, CLUSTER_DOMAIN, DNS_SERVICE_ADDRESS, POD_CIDR, SERVICE_CIDR};
+use crate::{shutdown, telemetry};
+
+pub fn run(path: &Path) -> anyhow::Result<()> {
+    let config = AgentConfig::load(path)?;
+    telemetry::init(&config.log)?;
+    // Under node-init the outer process has written the id that counts: this process sees only its own namespace.
+    if let Some(file) = config
+        .pid_file
+        .as_ref()
+        .filter(|_| std::os::unix::process::parent_id() != 1)
+    {
+        pki::write_public(file, &std::process::id().to_string())?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    runtime.context("cannot start tokio")?.block_on(serve(config))
+}
+
+async fn serve(config: AgentConfig) -> anyhow::Result<()> {
+    let stop = shutdown::token()?;
+    let client = connect(&config)?;
+    let mut parts = JoinSet::new();
+    start(
+        &mut parts,
+        "service proxy",
+        &stop,
+        proxy::run(proxy_config(&config)?, client.clone(), stop.clone()),
+    );
+    start(
+        &mut parts,
+        "dns",
+        &stop,
+        dns::run(dns_config()?, client.clone(), stop.clone()),
+    );
+    start(
+        &mut parts,
+        "kubelet",
+        &stop,
+        kubelet::run(kubelet_config(&config), client, stop.clone()),
+    );
+    let mut outcome = Ok(());
+    while let Some(part) = parts.join_next().await {
+        let result = part.context("a part of the agent panicked").flatten();
+        if result.is_err() && outcome.is_ok() {
+            outcome = result;
+        }
+        // One part missing is not a node: the rest stops too.
+        stop.cancel();
+    }
+    if config.teardown {
+        proxy::cleanup(&proxy_config(&config)?)
+            .await
+            .context("cannot remove the proxy's table")?;
+    }
+    outcome
+}
+
+/// Runs one part; its error names it.
+fn start<E: Into<anyhow::Error>>(
+    parts: &mut JoinSet<anyhow::Result<()>>,
+    name: &'static str,
+    stop: &CancellationToken,
+    part: impl Future<Output = Result<(), E>> + Send + 'static,
+) {
+    let stop = stop.clone();
+    parts.spawn(async move {
+        let result = part.await.map_err(|e| e.into().context(name));
+        match (&result, stop.is_cancelled()) {
+            (Err(error), _) => tracing::error!("{error:#}"),
+            (Ok(()), false) => anyhow::bail!("{name} ended by itself"),
+            (Ok(()), true) => {}
+        }
+        result
+    });
+}
+
+fn connect(config: &AgentConfig) -> anyhow::Result<Client> {
+    let options = RemoteOptions {
+        servers: config.servers.iter().map(|s| format!("https://{s}")).collect(),
+        ca: Pem::Path(config.pki.join("ca.crt")),
+        credential: Credential::Certificate {
+            cert: Pem::Path(config.pki.join("kubelet-client.crt")),
+            key: Pem::Path(config.pki.join("kubelet-client.key")),
+        },
+        discover: true,
+    };
+    Client::remote(options).context("cannot build the client of the API")
+}
+
+fn kubelet_config(config: &AgentConfig) -> kubelet::Config {
+    kubelet::Config {
+        cri_endpoint: config
+            .cri_endpoint
+            .as_ref()
+            .map(|e| e.trim_start_matches("unix://").into()),
+        images_dir: config.images.clone(),
+        serving_cert: config.pki.join("kubelet.crt"),
+        serving_key: config.pki.join("kubelet.key"),
+        client_ca: config.pki.join("ca.crt"),
+        server_address: config.address,
+        cluster_dns: vec![DNS_SERVICE_ADDRESS.into()],
+        cluster_domain: CLUSTER_DOMAIN.into(),
+        cgroup_parent: config.cgroup_parent.clone(),
+        teardown_on_stop: config.teardown,
+        ..kubelet::Config::new(&config.name, config.address)
+    }
+}
+
+fn proxy_config(config: &AgentConfig) -> anyhow::Result<proxy::Config> {
+    Ok(proxy::Config {
+        cluster_cidr: Some(POD_CIDR.parse().context("the pod network")?),
+        masquerade_egress: true,
+        local_addresses: BTreeSet::from([DNS_SERVICE_ADDRESS]),
+        ..proxy::Config::new(&config.name)
+    })
+}
+
+fn dns_config() -> anyhow::Result<dns::Config> {
+    Ok(dns::Config {
+        domain: CLUSTER_DOMAIN.into(),
+        networks: vec![
+            POD_CIDR.parse().context("the pod network")?,
+            SERVICE_CIDR.parse().context("the service network")?,
+        ],
+        ..dns::Config::new((DNS_SERVICE_ADDRESS, 53).into())
+    })
+}

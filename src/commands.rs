@@ -1,0 +1,85 @@
+//! The command line: every command and flag, with its bounds. A wrong value fails here, naming the flag.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser};
+
+/// Where `up` and `status` keep and look for a cluster unless told otherwise.
+const DEFAULT_DATA_DIR: &str = "proreus-data";
+
+#[derive(Parser)]
+#[command(
+    name = "proreus",
+    version,
+    about = "A Kubernetes control plane in one binary, with its own replicated database"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run a whole cluster on this machine, in the foreground
+    Up(UpArgs),
+    /// Show the members, processes and nodes of a cluster started with `up`
+    Status(StatusArgs),
+    /// Run one master: store, etcd door, API, and, while it leads, scheduler and controllers
+    Server(ConfigArgs),
+    /// Run one node's agent: kubelet, service proxy, DNS
+    Agent(ConfigArgs),
+    /// Prepare a node's namespaces and run its agent in them (started by `up`)
+    #[command(hide = true)]
+    NodeInit(ConfigArgs),
+}
+
+#[derive(Args, Clone)]
+pub struct UpArgs {
+    /// Number of masters: 1, 3 or 5 (default 1, or what the data directory holds)
+    #[arg(long, env = "PROREUS_MASTERS", value_parser = parse_masters)]
+    pub masters: Option<u8>,
+    /// Number of nodes (default 1, or what the data directory holds); 0 runs the control plane alone
+    #[arg(long, env = "PROREUS_NODES", value_parser = RangedU64ValueParser::<u8>::new().range(0..=9))]
+    pub nodes: Option<u8>,
+    /// Directory that holds everything the cluster writes
+    #[arg(long, env = "PROREUS_DATA_DIR", default_value = DEFAULT_DATA_DIR)]
+    pub data_dir: PathBuf,
+    /// Image archive (docker or OCI tar), or a directory of them, to import on every node at its start; repeatable
+    #[arg(long = "images", value_name = "TAR_OR_DIR")]
+    pub images: Vec<PathBuf>,
+    /// Port of the API on 127.0.0.1; by default 6443 or the next free one
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub api_port: Option<u16>,
+}
+
+#[derive(Args)]
+pub struct ConfigArgs {
+    /// The process's configuration file (YAML)
+    #[arg(long, env = "PROREUS_CONFIG")]
+    pub config: PathBuf,
+}
+
+#[derive(Args)]
+pub struct StatusArgs {
+    /// The directory given to `up`
+    #[arg(long, env = "PROREUS_DATA_DIR", default_value = DEFAULT_DATA_DIR)]
+    pub data_dir: PathBuf,
+    /// Output format
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Table,
+    Json,
+}
+
+fn parse_masters(value: &str) -> Result<u8, String> {
+    match value {
+        "1" => Ok(1),
+        "3" => Ok(3),
+        "5" => Ok(5),
+        _ => Err("a cluster has 1, 3 or 5 masters: an even number survives no more failures than one less".into()),
+    }
+}

@@ -1,0 +1,186 @@
+//! What `up` writes into the data directory: certificates, the processes' configuration, `admin.conf` and `env`.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use super::layout::{Layout, Node};
+use crate::certs::Authorities;
+use crate::config::{self, AgentConfig, Bind, Master, ServerConfig};
+use crate::kubeconfig::Kubeconfig;
+
+/// Directories that a node's programs expect at fixed paths, with the name under the node's own directory.
+const NODE_BINDS: [(&str, &str); 6] = [
+    ("containerd", "/var/lib/containerd"),
+    ("kubelet", "/var/lib/kubelet"),
+    ("cni-config", "/etc/cni/net.d"),
+    ("cni", "/var/lib/cni"),
+    ("pod-logs", "/var/log/pods"),
+    ("container-logs", "/var/log/containers"),
+];
+
+/// Refuses a second `up` on the same directory; the lock ends with the process.
+pub fn lock(directory: &Path) -> anyhow::Result<File> {
+    let path = directory.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!(
+                "--data-dir: another `proreus up` is running on {}: stop it or use another directory",
+                directory.display()
+            )
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}
+
+/// The image archives that the flags name, directories expanded.
+pub fn images(arguments: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut archives = Vec::new();
+    for path in arguments {
+        let meta = path
+            .metadata()
+            .with_context(|| format!("--images: cannot read {}", path.display()))?;
+        if meta.is_dir() {
+            let entries = path
+                .read_dir()
+                .with_context(|| format!("--images: cannot list {}", path.display()))?;
+            archives.extend(
+                entries
+                    .flatten()
+                    .map(|e| e.path())
+                    .filter(|p| p.extension().is_some_and(|e| e == "tar")),
+            );
+        } else {
+            archives.push(path.clone());
+        }
+    }
+    Ok(archives)
+}
+
+/// Writes everything the processes read.
+pub fn write(directory: &Path, layout: &Layout, images: &[PathBuf]) -> anyhow::Result<()> {
+    let pki = directory.join("pki");
+    let logs = directory.join("logs");
+    std::fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
+    let authorities = Authorities::ensure(&pki)?;
+    authorities.write_admin(&pki)?;
+    for master in &layout.masters {
+        write_master(directory, layout, master, &authorities)?;
+    }
+    for node in &layout.nodes {
+        write_node(directory, layout, node, images, &authorities)?;
+    }
+    let admin = Kubeconfig {
+        server: &format!("https://127.0.0.1:{}", layout.api_port),
+        user: "kubernetes-admin",
+        ca: &pki.join("ca.crt"),
+        cert: &pki.join("admin.crt"),
+        key: &pki.join("admin.key"),
+    };
+    admin.write(&admin_conf(directory))?;
+    Ok(pki::write_public(
+        &directory.join("env"),
+        &environment(directory, layout),
+    )?)
+}
+
+pub fn admin_conf(directory: &Path) -> PathBuf {
+    directory.join("admin.conf")
+}
+
+fn write_master(directory: &Path, layout: &Layout, master: &Master, authorities: &Authorities) -> anyhow::Result<()> {
+    let root = directory.join(&master.name);
+    authorities.write_master(&directory.join("pki"), &root.join("etc/kubernetes/pki"), master)?;
+    let server = ServerConfig {
+        name: master.name.clone(),
+        root: root.clone(),
+        masters: layout.masters.clone(),
+        cluster_token: layout.id.clone(),
+        pid_file: Some(root.join("pid")),
+        log: "info".into(),
+    };
+    config::write(&root.join("config.yaml"), &server)
+}
+
+fn write_node(
+    directory: &Path,
+    layout: &Layout,
+    node: &Node,
+    images: &[PathBuf],
+    authorities: &Authorities,
+) -> anyhow::Result<()> {
+    let root = directory.join(&node.name);
+    authorities.write_node(&directory.join("pki"), &root.join("pki"), &node.name, node.address)?;
+    copy_images(images, &root.join("images"))?;
+    let bind = |(from, to): (&str, &str)| -> anyhow::Result<Bind> {
+        let from = root.join(from);
+        std::fs::create_dir_all(&from).with_context(|| format!("cannot create {}", from.display()))?;
+        Ok(Bind { from, to: to.into() })
+    };
+    let agent = AgentConfig {
+        name: node.name.clone(),
+        address: node.address,
+        servers: layout.api_addresses(),
+        pki: root.join("pki"),
+        images: root.join("images"),
+        cri_endpoint: None,
+        cgroup_parent: format!("{}/{}", layout.cgroup(), node.name),
+        teardown: true,
+        binds: NODE_BINDS.into_iter().map(bind).collect::<anyhow::Result<_>>()?,
+        pid_file: Some(root.join("pid")),
+        log: "info".into(),
+    };
+    config::write(&root.join("config.yaml"), &agent)
+}
+
+fn copy_images(images: &[PathBuf], to: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
+    for image in images {
+        let target = to.join(image.file_name().unwrap_or_default());
+        std::fs::copy(image, &target).with_context(|| format!("cannot copy {} to the nodes", image.display()))?;
+    }
+    Ok(())
+}
+
+/// Shell exports after which kubectl and etcdctl just work.
+fn environment(directory: &Path, layout: &Layout) -> String {
+    let endpoints: Vec<String> = layout
+        .masters
+        .iter()
+        .map(|m| format!("https://{}", m.client()))
+        .collect();
+    let pki = directory.join("pki/etcd");
+    let lines = [
+        ("KUBECONFIG", quoted(&admin_conf(directory))),
+        ("ETCDCTL_API", "3".into()),
+        ("ETCDCTL_ENDPOINTS", endpoints.join(",")),
+        ("ETCDCTL_CACERT", quoted(&pki.join("ca.crt"))),
+        ("ETCDCTL_CERT", quoted(&pki.join("client.crt"))),
+        ("ETCDCTL_KEY", quoted(&pki.join("client.key"))),
+    ];
+    lines
+        .iter()
+        .map(|(name, value)| format!("export {name}={value}\n"))
+        .collect()
+}
+
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
+}
+
+/// Tells the user what to type next.
+pub fn print_next_steps(directory: &Path, layout: &Layout) {
+    let directory = directory.display();
+    println!("\nThe cluster is ready. In another terminal:\n");
+    println!("  . {directory}/env");
+    println!(
+        "  kubectl get {}",
+        if layout.nodes.is_empty() { "namespaces" } else { "nodes" }
+    );
+    println!("  etcdctl endpoint status --write-out=table");
+    println!("  proreus status --data-dir {directory}\n");
+    println!("Ctrl-C stops it; the data stays.");
+}

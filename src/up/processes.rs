@@ -1,0 +1,227 @@
+//! The cluster's processes: starting them in process groups of their own (a Ctrl-C reaches `up` alone, which stops them
+//! in order), noticing when one ends, and stopping all of them by the process ids they left in their directories.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::Context;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::Command;
+use tokio::sync::mpsc;
+
+use super::layout::{Layout, Node};
+
+/// How long processes may take to stop in order before they are killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often a stopping process is looked at.
+const STOP_POLL: Duration = Duration::from_millis(50);
+/// Lines of its log that are shown when a process ends while the cluster starts.
+const LOG_LINES_SHOWN: usize = 15;
+
+/// A process that ended.
+pub struct Exited {
+    pub name: String,
+    status: Option<ExitStatus>,
+}
+
+impl std::fmt::Display for Exited {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.status {
+            Some(status) => write!(f, "{} ended ({status})", self.name),
+            None => write!(f, "{} ended", self.name),
+        }
+    }
+}
+
+pub struct Processes {
+    directory: PathBuf,
+    sender: mpsc::UnboundedSender<Exited>,
+    exits: mpsc::UnboundedReceiver<Exited>,
+}
+
+impl Processes {
+    pub fn new(directory: PathBuf) -> Processes {
+        let (sender, exits) = mpsc::unbounded_channel();
+        Processes {
+            directory,
+            sender,
+            exits,
+        }
+    }
+
+    pub fn start_masters(&mut self, layout: &Layout) -> anyhow::Result<()> {
+        let program = program()?;
+        for master in &layout.masters {
+            let config = self.directory.join(&master.name).join("config.yaml");
+            let command = [text(&program), "server".into(), "--config".into(), text(&config)];
+            self.start(&master.name, &command)?;
+        }
+        Ok(())
+    }
+
+    pub fn start_nodes(&mut self, layout: &Layout) -> anyhow::Result<()> {
+        let program = program()?;
+        for node in &layout.nodes {
+            let config = self.directory.join(&node.name).join("config.yaml");
+            self.start(&node.name, &node_command(&program, node, &config))?;
+        }
+        Ok(())
+    }
+
+    fn start(&self, name: &str, command: &[String]) -> anyhow::Result<()> {
+        let path = log_path(&self.directory, name);
+        let log = OpenOptions::new().create(true).append(true).open(&path);
+        let log = log.with_context(|| format!("cannot open {}", path.display()))?;
+        let mut child = Command::new(&command[0])
+            .args(&command[1..])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().context("cannot duplicate a log file")?)
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("cannot start {name}: {}", command.join(" ")))?;
+        let (name, sender) = (name.to_string(), self.sender.clone());
+        tokio::spawn(async move {
+            let status = child.wait().await.ok();
+            // The receiver is gone once `up` itself is on its way out.
+            let _ = sender.send(Exited { name, status });
+        });
+        Ok(())
+    }
+
+    /// The next process that ends.
+    pub async fn next_exit(&mut self) -> Exited {
+        match self.exits.recv().await {
+            Some(exited) => exited,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits for a process that ends while the cluster starts, and says what its log ends with.
+    pub async fn failed_early(&mut self) -> anyhow::Error {
+        let exited = self.next_exit().await;
+        let path = log_path(&self.directory, &exited.name);
+        let log = std::fs::read_to_string(&path).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n");
+        anyhow::anyhow!(
+            "{exited} while the cluster started; {} ends with:\n{tail}",
+            path.display()
+        )
+    }
+
+    /// Stops nodes, then masters: a node's last status updates still find an API.
+    pub async fn stop(&mut self, layout: &Layout) {
+        stop_named(&self.directory, layout.nodes.iter().map(|n| n.name.as_str())).await;
+        stop_named(&self.directory, layout.masters.iter().map(|m| m.name.as_str())).await;
+    }
+}
+
+/// Stops every process of this cluster that still runs, whoever started it, and removes its cgroups.
+pub async fn stop_leftovers(layout: &Layout, directory: &Path) {
+    stop_named(directory, layout.nodes.iter().map(|n| n.name.as_str())).await;
+    stop_named(directory, layout.masters.iter().map(|m| m.name.as_str())).await;
+    remove_cgroups(&layout.cgroup());
+}
+
+/// The command line of a node: its agent under `node-init`, in namespaces of its own.
+pub fn node_command(program: &Path, node: &Node, config: &Path) -> Vec<String> {
+    let mut command: Vec<String> = Vec::new();
+    if let Some(namespace) = &node.namespace {
+        command.extend(["nsenter".into(), format!("--net=/run/netns/{namespace}")]);
+    }
+    let unshare = [
+        "unshare",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--propagation",
+        "private",
+    ];
+    command.extend(unshare.map(String::from));
+    command.extend([text(program), "node-init".into(), "--config".into(), text(config)]);
+    command
+}
+
+/// The running process of this name, by the id it left in its directory.
+pub fn running(directory: &Path, name: &str) -> Option<i32> {
+    let own = directory.join(name);
+    let pid: i32 = std::fs::read_to_string(own.join("pid")).ok()?.trim().parse().ok()?;
+    // Process ids are reused: the command line must name this cluster's configuration.
+    let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let config = text(&own.join("config.yaml"));
+    command
+        .split(|b| *b == 0)
+        .any(|argument| argument == config.as_bytes())
+        .then_some(pid)
+}
+
+async fn stop_named(directory: &Path, names: impl Iterator<Item = &str>) {
+    let names: Vec<&str> = names.collect();
+    let mut alive: BTreeMap<&str, i32> = BTreeMap::new();
+    for name in names {
+        if let Some(pid) = running(directory, name) {
+            signal(pid, Signal::SIGTERM);
+            alive.insert(name, pid);
+        }
+    }
+    let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
+    while !alive.is_empty() {
+        tokio::time::sleep(STOP_POLL).await;
+        alive.retain(|name, pid| running(directory, name) == Some(*pid));
+        if tokio::time::Instant::now() >= deadline {
+            for (name, pid) in &alive {
+                println!(
+                    "{name} (pid {pid}) did not stop in {} s: killing it",
+                    STOP_TIMEOUT.as_secs()
+                );
+                signal(*pid, Signal::SIGKILL);
+            }
+            return;
+        }
+    }
+}
+
+fn signal(pid: i32, signal: Signal) {
+    // It may have ended meanwhile, which is what was wanted.
+    let _ = kill(Pid::from_raw(pid), signal);
+}
+
+/// Removes the cluster's cgroup from every hierarchy, deepest first; those with processes stay.
+fn remove_cgroups(name: &str) {
+    let root = Path::new("/sys/fs/cgroup");
+    let hierarchies = std::fs::read_dir(root)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|e| e.path());
+    for hierarchy in hierarchies.chain([root.to_path_buf()]) {
+        remove_tree(&hierarchy.join(name.trim_start_matches('/')));
+    }
+}
+
+fn remove_tree(directory: &Path) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            remove_tree(&entry.path());
+        }
+    }
+    let _ = std::fs::remove_dir(directory);
+}
+
+fn log_path(directory: &Path, name: &str) -> PathBuf {
+    directory.join("logs").join(format!("{name}.log"))
+}
+
+fn program() -> anyhow::Result<PathBuf> {
+    std::env::current_exe().context("cannot find this program")
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
