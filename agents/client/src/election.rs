@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Client, Error, Key, Meta, Patch, Resource, limits};
+use crate::{Client, Error, Key, Meta, Patch, Projection, Resource, limits};
 
 /// The Lease resource.
 pub const LEASES: Resource = Resource::namespaced("coordination.k8s.io", "v1", "Lease", "leases");
@@ -21,6 +21,14 @@ pub struct Lease {
     pub metadata: Meta,
     /// Holder and times.
     pub spec: LeaseSpec,
+}
+
+impl Projection for Lease {
+    const RESOURCE: Resource = LEASES;
+
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
 }
 
 /// The spec of a Lease object.

@@ -33,8 +33,11 @@ pub trait Projection: DeserializeOwned + Clone + Send + Sync + 'static {
     /// Where the objects come from.
     const RESOURCE: Resource;
 
-    /// The `Accept` header of lists and watches.
-    const ACCEPT: &'static str = "application/json";
+    /// The `Accept` header of lists.
+    const ACCEPT_LIST: &'static str = "application/json";
+
+    /// The `Accept` header of watches.
+    const ACCEPT_WATCH: &'static str = "application/json";
 
     /// The object's metadata.
     fn meta(&self) -> &Meta;

@@ -120,7 +120,10 @@ impl<P: Projection> Reflector<P> {
     async fn get<T: serde::de::DeserializeOwned>(&self, url: &str) -> Result<T, Error> {
         use http_body_util::BodyExt;
         let action = format!("GET {url}");
-        let response = self.client.send(&action, self.request(&action, url)?).await?;
+        let response = self
+            .client
+            .send(&action, self.request(&action, url, P::ACCEPT_LIST)?)
+            .await?;
         let body = response
             .into_body()
             .collect()
@@ -132,9 +135,9 @@ impl<P: Projection> Reflector<P> {
         })
     }
 
-    fn request(&self, action: &str, url: &str) -> Result<Request<Body>, Error> {
+    fn request(&self, action: &str, url: &str, accept: &str) -> Result<Request<Body>, Error> {
         let request = Request::get(url)
-            .header(http::header::ACCEPT, P::ACCEPT)
+            .header(http::header::ACCEPT, accept)
             .body(Body::empty());
         request.map_err(|e| Error::Encode {
             action: action.to_owned(),
@@ -177,7 +180,10 @@ impl<P: Projection> Reflector<P> {
     async fn follow(&mut self, version: &mut String) -> Result<(), Error> {
         let url = self.watch_url(version);
         let action = format!("GET {url}");
-        let response = self.client.send(&action, self.request(&action, &url)?).await?;
+        let response = self
+            .client
+            .send(&action, self.request(&action, &url, P::ACCEPT_WATCH)?)
+            .await?;
         let mut lines = Lines::new(response.into_body());
         let mut received = 0_u64;
         loop {
