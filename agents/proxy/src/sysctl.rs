@@ -1,6 +1,9 @@
 //! Kernel settings without which the rules cannot work, for the network namespace of this process.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
 
 /// Setting, value, and what fails without it.
 const SETTINGS: [(&str, &str, &str); 2] = [
@@ -16,8 +19,18 @@ const SETTINGS: [(&str, &str, &str); 2] = [
     ),
 ];
 
+/// The module that brings the bridge settings. Where it is missing, loading it is tried; where it is built in, it is there.
+const BRIDGE_MODULE: &str = "br_netfilter";
+
 /// Sets them; a failure is logged with its consequence, because the node may be set up differently on purpose.
 pub fn apply() {
+    if !Path::new("/proc/sys/net/bridge").exists() {
+        let loaded = Command::new("modprobe")
+            .arg(BRIDGE_MODULE)
+            .stderr(Stdio::null())
+            .status();
+        tracing::debug!(module = BRIDGE_MODULE, ?loaded, "asked for the kernel module");
+    }
     for (name, value, consequence) in SETTINGS {
         if let Err(error) = set(Path::new("/proc/sys"), name, value) {
             tracing::warn!(sysctl = name, %error, "cannot set a kernel parameter: {consequence}");

@@ -48,7 +48,10 @@ fn check(name: &str) {
         return fs::write(golden, actual).unwrap();
     }
     let expected = fs::read_to_string(golden).unwrap();
-    assert_eq!(actual, expected, "{name}: the ruleset differs from its golden file");
+    for (number, (actual, expected)) in actual.lines().zip(expected.lines()).enumerate() {
+        assert_eq!(actual, expected, "{name}.nft, line {}", number + 1);
+    }
+    assert_eq!(actual.lines().count(), expected.lines().count(), "{name}.nft: lines");
 }
 
 #[test]

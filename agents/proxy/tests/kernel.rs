@@ -11,7 +11,7 @@ mod lab;
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
-use lab::{Lab, Reply};
+use lab::{Lab, Network, Reply};
 use proxy::{Config, EndpointSlice, NftCommand, Service, Syncer, remove_table};
 use serde_json::json;
 
@@ -80,7 +80,11 @@ impl Proxy {
 }
 
 fn lab() -> Option<(Lab, Proxy)> {
-    let lab = Lab::new()?;
+    lab_with(Network::Routed)
+}
+
+fn lab_with(network: Network) -> Option<(Lab, Proxy)> {
+    let lab = Lab::new(network)?;
     for name in ["a", "b", "world"] {
         lab.serve(name, 8080);
     }
@@ -112,6 +116,20 @@ fn a_pod_reaches_itself_through_its_service() {
     assert_eq!(lab.ask("a", "10.96.0.51:80").served().0, "a");
     let (name, peer) = lab.ask("b", "10.96.0.51:80").served();
     assert_eq!((name.as_str(), peer), ("a", POD_B));
+}
+
+#[test]
+fn pods_on_one_bridge_reach_each_other_and_themselves() {
+    let Some((lab, mut proxy)) = lab_with(Network::Bridge) else {
+        return;
+    };
+    proxy.sync(&[service("web", "10.96.0.50", json!({}), &[POD_A, POD_B])]);
+    let both: BTreeSet<String> = ["a".into(), "b".into()].into();
+    for from in ["a", "b", "node", "world"] {
+        assert_eq!(names(&lab, from, "10.96.0.50:80"), both, "from {from}");
+    }
+    assert_eq!(lab.ask("a", "10.96.0.50:81"), Reply::Refused);
+    assert_eq!(lab.ask("a", "172.30.0.9:8080").served(), ("world".into(), NODE));
 }
 
 #[test]

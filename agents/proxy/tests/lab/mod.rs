@@ -33,6 +33,15 @@ impl Reply {
     }
 }
 
+/// How Pods hang on their node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// Each by a routed link of its own.
+    Routed,
+    /// All on one bridge.
+    Bridge,
+}
+
 pub struct Lab {
     prefix: String,
 }
@@ -46,7 +55,7 @@ const LINKS: [(&str, &str, &str); 3] = [
 
 impl Lab {
     /// `None`, with a line that says so, where namespaces or nft are not to be had.
-    pub fn new() -> Option<Self> {
+    pub fn new(network: Network) -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let prefix = format!(
             "proxy-test-{}-{}",
@@ -68,6 +77,9 @@ impl Lab {
             return None;
         }
         lab.build();
+        if network == Network::Bridge {
+            lab.bridge();
+        }
         Some(lab)
     }
 
@@ -104,6 +116,36 @@ impl Lab {
             "onlink",
         ]);
         self.inside("node", || std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap());
+    }
+
+    /// Joins the Pods' links by a bridge, as the bridge CNI plugin does with `hairpinMode`.
+    fn bridge(&self) {
+        let node = self.name("node");
+        self.run(&["-n", &node, "link", "add", "cni0", "type", "bridge"]);
+        self.run(&["-n", &node, "link", "set", "cni0", "up"]);
+        for (name, address, gateway) in &LINKS[..2] {
+            let (netns, device) = (self.name(name), format!("to-{name}"));
+            self.run(&["-n", &node, "addr", "flush", "dev", &device]);
+            self.run(&["-n", &node, "link", "set", &device, "master", "cni0"]);
+            self.run(&[
+                "-n",
+                &node,
+                "link",
+                "set",
+                &device,
+                "type",
+                "bridge_slave",
+                "hairpin",
+                "on",
+            ]);
+            self.run(&["-n", &node, "addr", "replace", &format!("{gateway}/24"), "dev", "cni0"]);
+            self.run(&["-n", &netns, "addr", "flush", "dev", "eth0"]);
+            self.run(&["-n", &netns, "addr", "add", &format!("{address}/24"), "dev", "eth0"]);
+            self.run(&["-n", &netns, "route", "replace", "default", "via", gateway]);
+        }
+        self.inside("node", || {
+            std::fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", "1").unwrap()
+        });
     }
 
     fn name(&self, short: &str) -> String {
