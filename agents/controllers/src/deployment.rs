@@ -179,12 +179,12 @@ impl Controller {
                 hash,
                 replicas,
                 annotations,
-            } => self.create(deployment, name, hash, *replicas, annotations).await,
+            } => return self.create(deployment, name, hash, *replicas, annotations).await,
             Action::Scale {
                 set,
                 replicas,
                 annotations,
-            } => self.scale(deployment, set, *replicas, annotations).await,
+            } => self.scale(deployment, set, *replicas, annotations).await?,
             Action::Annotate {
                 set,
                 annotations,

@@ -214,10 +214,12 @@ impl Collector {
             "resourceVersion": live.resource_version,
             "ownerReferences": owners,
         } });
-        let patched = self
+        let key = live.key();
+        match self
             .client
-            .patch::<MetaOnly>(resource, &live.key(), None, Patch::Merge, &body);
-        match patched.await {
+            .patch::<MetaOnly>(resource, &key, None, Patch::Merge, &body)
+            .await
+        {
             Err(error) if error.is_not_found() => Ok(None),
             result => result.map(|o| Some(o.metadata.resource_version)),
         }
