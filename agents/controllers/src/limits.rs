@@ -35,6 +35,10 @@ pub const NODE_GRACE: Duration = Duration::from_secs(50);
 /// How long a new node may take to say something at all.
 pub const NODE_STARTUP_GRACE: Duration = Duration::from_secs(60);
 
+/// How long at most until a Pod that may stay for a while is looked at again: users may ask for longer than a clock can
+/// count.
+pub const EVICTION_LOOK: Duration = Duration::from_secs(3600);
+
 /// How often Pods nobody will end are looked for.
 pub const POD_GC_INTERVAL: Duration = Duration::from_secs(20);
 

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use client::objects::Namespace;
-use client::{Cache, Change, DeleteOptions, Error, Key, List, MetaOnly, Outcome, Projection, Propagation, Resource, WorkQueue};
+use client::{
+    Cache, Change, DeleteOptions, Error, Key, List, MetaOnly, Outcome, Projection, Propagation, Resource, WorkQueue,
+};
 use http::Method;
 use serde_json::{Value, json};
 

@@ -180,7 +180,9 @@ fn verdict(
         if bearing.is_empty() {
             return Verdict::Leaves;
         }
-        let since = taint.time_added.map_or(first_seen, |added| came.map_or(added, |c| added.max(c)));
+        let since = taint
+            .time_added
+            .map_or(first_seen, |added| came.map_or(added, |c| added.max(c)));
         let since = since.as_millisecond();
         let ends = bearing
             .iter()
@@ -188,10 +190,10 @@ fn verdict(
             .map(|s| since.saturating_add(s.max(0).saturating_mul(1000)));
         leaves_at = leaves_at.into_iter().chain(ends).min();
     }
-    match leaves_at.map(|at| at - now.as_millisecond()) {
+    match leaves_at.map(|at| at.saturating_sub(now.as_millisecond())) {
         None => Verdict::Stays,
         Some(left) if left <= 0 => Verdict::Leaves,
-        Some(left) => Verdict::LeavesAfter(Duration::from_millis(left as u64)),
+        Some(left) => Verdict::LeavesAfter(Duration::from_millis(left as u64).min(limits::EVICTION_LOOK)),
     }
 }
 
@@ -222,9 +224,12 @@ mod tests {
         let bear = json!([{ "operator": "Exists", "tolerationSeconds": 50 }]);
         assert_eq!(check_since(bear.clone(), None), Verdict::Leaves);
         let left = Duration::from_secs(20);
-        assert_eq!(check_since(bear, Some("2026-01-01T00:00:30Z")), Verdict::LeavesAfter(left));
+        assert_eq!(
+            check_since(bear, Some("2026-01-01T00:00:30Z")),
+            Verdict::LeavesAfter(left)
+        );
         let forever = json!([{ "operator": "Exists", "tolerationSeconds": i64::MAX }]);
-        assert!(matches!(check(forever), Verdict::LeavesAfter(_)));
+        assert_eq!(check(forever), Verdict::LeavesAfter(limits::EVICTION_LOOK));
     }
 
     #[test]
