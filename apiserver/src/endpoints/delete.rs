@@ -55,7 +55,11 @@ pub(super) async fn delete_collection(mut call: Call<'_>, request: Request<Body>
         .buffered(limits::DELETE_COLLECTION_CONCURRENCY)
         .try_collect()
         .await?;
-    let items: Vec<Value> = deleted.into_iter().flatten().collect();
+    let items: Vec<Value> = deleted
+        .into_iter()
+        .flatten()
+        .map(|object| served.to_shown(object))
+        .collect();
     let list = json!({
         "kind": served.info.list_kind(), "apiVersion": served.info.api_version(),
         "metadata": {"resourceVersion": page.revision.to_string()}, "items": items,

@@ -58,7 +58,11 @@ fn metadata(page: &Page) -> Value {
 
 /// Protobuf needs the whole list as an object; JSON does not.
 fn protobuf(served: &Served, page: Page) -> Answer {
-    let items: Result<Vec<Value>, _> = page.items.iter().map(Item::value).collect();
+    let items: Result<Vec<Value>, _> = page
+        .items
+        .iter()
+        .map(|item| item.value().map(|object| served.to_shown(object)))
+        .collect();
     let list = json!({
         "kind": served.info.list_kind(), "apiVersion": served.info.api_version(), "metadata": metadata(&page),
         "items": items.map_err(ApiError::internal)?,
@@ -157,7 +161,7 @@ impl Writer {
     }
 
     fn write(&self, out: &mut BytesMut, item: &Item) -> Result<(), ApiError> {
-        if self.shape == Shape::Object {
+        if self.shape == Shape::Object && self.served.conversion.is_none() {
             transform::write_item(out, item, self.first);
             return Ok(());
         }
@@ -165,8 +169,12 @@ impl Writer {
             out.put_slice(b",");
         }
         match self.shape {
+            Shape::Object => {
+                out.put_slice(&self.served.show(item.json())?);
+                Ok(())
+            }
             Shape::Table => transform::write_row(out, &self.served, &item.json(), self.include, self.now),
-            _ => transform::write_partial(out, &item.json()),
+            Shape::Partial => transform::write_partial(out, &item.json()),
         }
     }
 }

@@ -31,6 +31,12 @@ pub(crate) fn object(
     output: Output,
     include: IncludeObject,
 ) -> Result<Response<Body>, ApiError> {
+    // Tables are made of the stored form, which the strategy's columns know.
+    let json = if output.shape == Shape::Object {
+        served.show(json)?
+    } else {
+        json
+    };
     Ok(match (output.shape, output.encoding) {
         (Shape::Object, Encoding::Json) => bytes(code, JSON, json),
         (Shape::Object, Encoding::Protobuf) => bytes(code, PROTOBUF, transform::protobuf_of(&json)?),

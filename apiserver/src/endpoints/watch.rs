@@ -193,14 +193,20 @@ impl Form {
             ChangeKind::Modified => "MODIFIED",
             ChangeKind::Deleted => "DELETED",
         };
-        if self.shape == Shape::Object && self.encoding == Encoding::Json {
+        if self.shape == Shape::Object && self.encoding == Encoding::Json && self.served.conversion.is_none() {
             let mut out = BytesMut::with_capacity(change.item.json_len() + 32);
             open_frame(&mut out, kind);
             change.item.write_json(&mut out);
             out.put_slice(b"}\n");
             return Ok(out.freeze());
         }
-        self.frame(kind, &change.item.json())
+        let json = change.item.json();
+        let json = if self.shape == Shape::Object {
+            self.served.show(json)?
+        } else {
+            json
+        };
+        self.frame(kind, &json)
     }
 
     /// A frame around an object's JSON, in the form of this watch.

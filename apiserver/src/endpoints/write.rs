@@ -68,6 +68,7 @@ pub(super) async fn update(mut call: Call<'_>, request: Request<Body>) -> Answer
     let content_type = body::content_type(&parts.headers);
     let gvk = call.served.info.gvk();
     let object = body::decode(&call.context, content_type, &payload, &gvk, options.field_validation)?;
+    let object = call.served.to_stored(object);
     let updated = change(&call, &move |_old| Ok(object.clone())).await?;
     finish(&call, updated, output)
 }
@@ -77,14 +78,17 @@ pub(super) async fn patch(mut call: Call<'_>, request: Request<Body>) -> Answer 
     let options = WriteOptions::parse(&call.query, "PatchOptions")?;
     apply(&mut call.context, &options);
     let patch = read_patch(request).await?;
-    let (served, context) = (call.served.clone(), call.context.clone());
+    let (served, context, name) = (call.served.clone(), call.context.clone(), call.info.name.clone());
     let (version, kind) = (served.info.api_version(), served.info.kind);
     let transform = move |old: &Value| {
         if old.is_null() {
-            return Err(served.not_found(""));
+            return Err(served.not_found(&name));
         }
-        let patched = patch.apply(old, &version, kind)?;
-        body::conform(&context, &served, patched, options.field_validation)
+        let patched = match served.conversion {
+            None => patch.apply(old, &version, kind)?,
+            Some(_) => patch.apply(&served.to_shown(old.clone()), &version, kind)?,
+        };
+        body::conform(&context, &served, patched, options.field_validation).map(|object| served.to_stored(object))
     };
     let updated = change(&call, &transform).await?;
     finish(&call, updated, output)

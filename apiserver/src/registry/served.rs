@@ -4,6 +4,8 @@ use super::strategy::{Plain, SelectableField, Strategy};
 use crate::ApiError;
 use crate::request_info::group_resource;
 use api::resources::Resource;
+use bytes::Bytes;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 use storage::{Collection, Fields};
@@ -19,15 +21,68 @@ pub struct Served {
     pub kind: String,
     /// Distinguishes watch frames of different encodings of this resource.
     pub id: u32,
+    /// Set when objects are stored in another form than this resource shows.
+    pub conversion: Option<Conversion>,
 }
+
+/// Between the form that is stored and the one that a resource shows.
+#[derive(Clone, Copy)]
+pub struct Conversion {
+    pub to_stored: fn(Value) -> Value,
+    pub to_shown: fn(Value) -> Value,
+    /// `(shown, stored)` paths of selectable fields, as prefixes.
+    pub fields: &'static [(&'static str, &'static str)],
+}
+
+/// Events of both groups are the same objects, kept in core's form.
+const EVENTS: Conversion = Conversion {
+    to_stored: api::events::to_core,
+    to_shown: api::events::to_events_group,
+    fields: &[
+        ("regarding.", "involvedObject."),
+        ("reportingController", "reportingComponent"),
+    ],
+};
 
 impl Served {
     /// The index of a selectable field in the parsed metadata.
     pub fn selectable(&self, path: &str) -> Option<usize> {
+        let renames = self.conversion.map_or(&[][..], |conversion| conversion.fields);
+        let stored = renames
+            .iter()
+            .find_map(|(shown, stored)| path.strip_prefix(shown).map(|rest| format!("{stored}{rest}")));
+        let path = stored.as_deref().unwrap_or(path);
         self.strategy
             .selectable_fields()
             .iter()
             .position(|field| field.path == path)
+    }
+
+    /// The object in the form that is stored.
+    pub fn to_stored(&self, object: Value) -> Value {
+        match self.conversion {
+            Some(conversion) => (conversion.to_stored)(object),
+            None => object,
+        }
+    }
+
+    /// The object in the form that this resource shows.
+    pub fn to_shown(&self, object: Value) -> Value {
+        match self.conversion {
+            Some(conversion) => (conversion.to_shown)(object),
+            None => object,
+        }
+    }
+
+    /// The bytes of a stored object (resourceVersion included) as this resource shows it; mostly the very same.
+    pub fn show(&self, json: Bytes) -> Result<Bytes, ApiError> {
+        match self.conversion {
+            None => Ok(json),
+            Some(conversion) => {
+                let object = serde_json::from_slice(&json).map_err(ApiError::internal)?;
+                Ok((conversion.to_shown)(object).to_string().into())
+            }
+        }
     }
 
     /// A 404 about an object of this resource.
@@ -93,6 +148,7 @@ fn serve(info: &'static Resource, strategy: Arc<dyn Strategy>, name: String, id:
         collection: Collection::builtin(info.name, info.namespaced, fields),
         kind: group_resource(info.group, info.kind),
         strategy,
+        conversion: (info.group == "events.k8s.io" && info.name == "events").then_some(EVENTS),
         name,
         id,
     }

@@ -81,7 +81,7 @@ impl Registry {
         let mut current = match storage.current(&served.collection, namespace, name).await {
             Ok(current) => current,
             Err(storage::Error::NotFound { .. }) if subresource.is_empty() && served.strategy.create_on_update() => {
-                let object = transform(&Value::Null)?;
+                let object = as_new(&served, name, transform(&Value::Null)?)?;
                 return self
                     .create_written(context, resource, namespace, object)
                     .await
@@ -180,6 +180,18 @@ impl Registry {
             Attempt::Lost(None) => Err(served.not_found(name)),
         }
     }
+}
+
+/// An update of an object that does not exist becomes a create, unless the client means one that it has seen.
+fn as_new(served: &Served, name: &str, mut object: Value) -> Result<Value, ApiError> {
+    let uid = text(&object, "metadata.uid");
+    if !uid.is_empty() {
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: ");
+        return Err(ApiError::conflict(&served.name, name, &why));
+    }
+    metadata::metadata(&mut object).remove("resourceVersion");
+    metadata::metadata(&mut object).entry("name").or_insert(name.into());
+    Ok(object)
 }
 
 /// Whether the last thing that held a deleted object back is gone.

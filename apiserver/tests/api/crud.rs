@@ -244,6 +244,76 @@ async fn a_namespace_goes_when_it_is_finalized() {
 }
 
 #[tokio::test]
+async fn a_lease_is_created_by_its_first_update() {
+    let api = Api::new().await;
+    let path = "/apis/coordination.k8s.io/v1/namespaces/a/leases/l";
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l"}, "spec": {"holderIdentity": "x"}});
+    let missing = api.patch(path, "merge", &json!({})).await;
+    assert_eq!(missing.error().2, "leases.coordination.k8s.io \"l\" not found");
+    let mut gone = api.put(path, &lease).await.expect(201);
+    api.delete(path).await.expect(200);
+    gone["spec"]["holderIdentity"] = "y".into();
+    assert_eq!(api.put(path, &gone).await.code, 409);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_patches_of_one_object_all_take_effect() {
+    let api = std::sync::Arc::new(Api::new().await);
+    api.post(MAPS, &config_map("x", "web")).await.expect(201);
+    let patches: Vec<_> = (0..24)
+        .map(|i| {
+            let api = api.clone();
+            tokio::spawn(async move {
+                let patch = json!({"data": {format!("k{i}"): "v"}});
+                api.patch(&format!("{MAPS}/x"), "merge", &patch).await.expect(200);
+            })
+        })
+        .collect();
+    for patch in patches {
+        patch.await.unwrap();
+    }
+    let data = api.get(&format!("{MAPS}/x")).await.expect(200)["data"]
+        .as_object()
+        .unwrap()
+        .len();
+    assert_eq!(data, 25);
+}
+
+#[tokio::test]
+async fn an_event_is_one_object_in_two_groups() {
+    let api = Api::new().await;
+    let about = json!({"kind": "Pod", "namespace": "a", "name": "p"});
+    let event = json!({"apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "e"}, "type": "Normal",
+        "regarding": about, "note": "hello", "reason": "Because", "action": "Greet", "eventTime": "2026-01-01T00:00:00.000000Z",
+        "reportingController": "test", "reportingInstance": "test-1"});
+    let modern = "/apis/events.k8s.io/v1/namespaces/a/events";
+    let created = api.post(modern, &event).await.expect(201);
+    assert_eq!(
+        (&created["note"], &created["apiVersion"]),
+        (&json!("hello"), &json!("events.k8s.io/v1"))
+    );
+    let core = api.get("/api/v1/namespaces/a/events/e").await.expect(200);
+    assert_eq!(
+        (&core["message"], &core["involvedObject"]["name"]),
+        (&json!("hello"), &json!("p"))
+    );
+    let patched = api
+        .patch(&format!("{modern}/e"), "merge", &json!({"note": "bye"}))
+        .await
+        .expect(200);
+    assert_eq!(patched["note"], "bye");
+    let listed = api
+        .get(&format!("{modern}?fieldSelector=regarding.name%3Dp"))
+        .await
+        .expect(200);
+    assert_eq!(listed["items"], json!([patched]));
+    assert_eq!(
+        api.get("/api/v1/namespaces/a/events/e").await.expect(200)["message"],
+        "bye"
+    );
+}
+
+#[tokio::test]
 async fn a_moved_fence_has_a_reason_of_its_own() {
     let api = Api::new().await;
     let fence = apiserver::Fence {

@@ -1,0 +1,219 @@
+//! The server on a real socket: who a connection is, both protocols, upgrades of identity that must not work, and the drain.
+
+use apiserver::{Config, ServeError, Server, Storage};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use pki::tls::{self, ClientAuth};
+use pki::{Ca, Leaf};
+use rustls::pki_types::ServerName;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+struct Cluster {
+    dir: tempfile::TempDir,
+    address: SocketAddr,
+    stop: CancellationToken,
+    serving: JoinHandle<Result<(), ServeError>>,
+}
+
+impl Cluster {
+    async fn start() -> Cluster {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let ca = Ca::generate("kubernetes").unwrap();
+        ca.write(&path("ca.crt"), &path("ca.key")).unwrap();
+        issue(
+            &ca,
+            dir.path(),
+            "server",
+            Leaf {
+                common_name: "kube-apiserver".into(),
+                dns_names: vec!["localhost".into()],
+                server: true,
+                ..Leaf::default()
+            },
+        );
+        let admin = Leaf {
+            common_name: "admin".into(),
+            organizations: vec!["system:masters".into()],
+            client: true,
+            ..Leaf::default()
+        };
+        issue(&ca, dir.path(), "admin", admin);
+        let node = Leaf {
+            common_name: "system:node:n".into(),
+            organizations: vec!["system:nodes".into()],
+            client: true,
+            ..Leaf::default()
+        };
+        issue(&ca, dir.path(), "node", node);
+        let server = Server::new(
+            Storage::new(raftstore::Store::single_memory().await.unwrap()),
+            Config::new("test", [127, 0, 0, 1].into()),
+        );
+        server.bootstrap().await.unwrap();
+        let config = tls::server_config(
+            &path("server.crt"),
+            &path("server.key"),
+            Some(&path("ca.crt")),
+            ClientAuth::Optional,
+        )
+        .unwrap();
+        let config = tls::with_alpn(config, &["h2", "http/1.1"]);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let stopping = stop.clone();
+        let serving = tokio::spawn(async move { server.serve(listener, config, stopping).await });
+        Cluster {
+            dir,
+            address,
+            stop,
+            serving,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// One request on a connection of its own.
+    async fn send(&self, protocol: &str, identity: Option<&str>, request: Request<Empty<Bytes>>) -> Response<Incoming> {
+        let (cert, key) = (
+            identity.map(|name| self.path(&format!("{name}.crt"))),
+            identity.map(|name| self.path(&format!("{name}.key"))),
+        );
+        let identity = cert.as_deref().zip(key.as_deref());
+        let config = tls::client_config(&self.path("ca.crt"), identity).unwrap();
+        let mut config = Arc::unwrap_or_clone(config);
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        let stream = tokio::net::TcpStream::connect(self.address).await.unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let stream = TokioIo::new(
+            connector
+                .connect(ServerName::try_from("localhost").unwrap(), stream)
+                .await
+                .unwrap(),
+        );
+        if protocol == "h2" {
+            let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream)
+                .await
+                .unwrap();
+            tokio::spawn(connection);
+            sender.send_request(request).await.unwrap()
+        } else {
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
+            tokio::spawn(connection);
+            sender.send_request(request).await.unwrap()
+        }
+    }
+}
+
+fn issue(ca: &Ca, dir: &Path, name: &str, leaf: Leaf) {
+    ca.issue(&leaf)
+        .unwrap()
+        .write(&dir.join(format!("{name}.crt")), &dir.join(format!("{name}.key")))
+        .unwrap();
+}
+
+fn get(path: &str) -> Request<Empty<Bytes>> {
+    Request::builder()
+        .uri(format!("https://localhost{path}"))
+        .header("host", "localhost")
+        .body(Empty::new())
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_an_identity_on_both_protocols() {
+    let cluster = Cluster::start().await;
+    for protocol in ["h2", "http/1.1"] {
+        let admin = cluster.send(protocol, Some("admin"), get("/api/v1/namespaces")).await;
+        assert_eq!(admin.status(), StatusCode::OK, "{protocol}");
+        let stranger = cluster.send(protocol, None, get("/api/v1/namespaces")).await;
+        assert_eq!(stranger.status(), StatusCode::UNAUTHORIZED, "{protocol}");
+        let healthy = cluster.send(protocol, None, get("/readyz")).await;
+        assert_eq!(healthy.status(), StatusCode::OK, "{protocol}");
+        let mut bad = get("/api/v1/namespaces");
+        bad.headers_mut()
+            .insert("authorization", "Bearer nonsense".parse().unwrap());
+        let status = cluster.send(protocol, None, bad).await.status();
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{protocol}");
+    }
+}
+
+#[tokio::test]
+async fn impersonation_needs_permission_and_then_replaces_the_user() {
+    let cluster = Cluster::start().await;
+    let as_jane = || {
+        let mut request = get("/api/v1/namespaces");
+        request
+            .headers_mut()
+            .insert("impersonate-user", "jane".parse().unwrap());
+        request
+    };
+    let admin = cluster.send("h2", Some("admin"), as_jane()).await;
+    assert_eq!(admin.status(), StatusCode::FORBIDDEN);
+    let text = admin.into_body().collect().await.unwrap().to_bytes();
+    assert!(
+        String::from_utf8_lossy(&text).contains("User \\\"jane\\\" cannot list"),
+        "{text:?}"
+    );
+    let stranger = cluster.send("h2", None, as_jane()).await;
+    assert_eq!(stranger.status(), StatusCode::UNAUTHORIZED);
+    let node = cluster
+        .send("h2", Some("node"), as_jane())
+        .await
+        .into_body()
+        .collect()
+        .await
+        .unwrap()
+        .to_bytes();
+    assert!(
+        String::from_utf8_lossy(&node).contains("cannot impersonate resource"),
+        "{node:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_stop_ends_watches_and_then_the_server() {
+    let cluster = Cluster::start().await;
+    let watch = cluster
+        .send("h2", Some("admin"), get("/api/v1/namespaces?watch=true"))
+        .await;
+    let mut body = watch.into_body();
+    assert!(
+        body.frame()
+            .await
+            .unwrap()
+            .unwrap()
+            .data_ref()
+            .unwrap()
+            .starts_with(b"{\"type\":\"ADDED\"")
+    );
+    cluster.stop.cancel();
+    // The rest of the body is finite now.
+    body.collect().await.unwrap();
+    cluster.serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn garbage_on_the_socket_harms_nobody() {
+    use tokio::io::AsyncWriteExt;
+    let cluster = Cluster::start().await;
+    let mut stream = tokio::net::TcpStream::connect(cluster.address).await.unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\n\r\n not TLS at all")
+        .await
+        .unwrap();
+    drop(stream);
+    let alive = cluster.send("h2", None, get("/livez")).await;
+    assert_eq!(alive.status(), StatusCode::OK);
+}
