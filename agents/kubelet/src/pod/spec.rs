@@ -56,7 +56,7 @@ impl QosClass {
         for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
             for resource in ["cpu", "memory"] {
                 let limit = amount(container, Kind::Limit, resource);
-                let request = amount(container, Kind::Request, resource).or(limit.clone());
+                let request = amount(container, Kind::Request, resource).or(limit);
                 let is_set = |q: &Option<Quantity>| q.as_ref().is_some_and(|q| !q.is_zero());
                 any |= is_set(&limit) || is_set(&request);
                 let same = limit.as_ref().map(Quantity::milli) == request.as_ref().map(Quantity::milli);
