@@ -74,6 +74,7 @@ impl Store {
             listen,
             tls,
         } = setup;
+        claim::claim(&data_directory, &options)?;
         let directory = data_directory.join(LOG_DIRECTORY);
         let disk = RealDisk::new(&directory)
             .map_err(|error| Error::fault(format!("cannot use the log directory {}: {error}", directory.display())))?;

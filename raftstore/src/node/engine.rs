@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use mvcc::{Backend, Response, View};
-use openraft::AsyncRuntime;
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::{AsyncRuntime, Instant};
 use proto::etcd::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
 use proto::raft::Request;
 use rand::RngExt;
@@ -56,14 +56,42 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
             return Ok(());
         }
         let deadline = self.deadline();
+        self.await_match(to, deadline).await;
         let mut leadership = self.leadership.subscribe();
+        let term = leadership.borrow().term;
+        // From here on this member neither sends heartbeats nor proposes, so somebody will be elected.
         self.raft
             .trigger()
             .transfer_leader(to)
             .await
             .map_err(|_| self.stopped_error())?;
-        let done = async { leadership.wait_for(|known| known.leader == Some(to)).await.map(drop) };
-        self.before(deadline, done).await?.map_err(|_| self.stopped_error())
+        let elected = leadership.wait_for(|known| known.term > term && known.leader.is_some());
+        let elected = self
+            .before(deadline, async { elected.await.map(|known| known.leader) })
+            .await?;
+        match elected.map_err(|_| self.stopped_error())? {
+            Some(leader) if leader == to => Ok(()),
+            _ => Err(Error::LeaderChanged),
+        }
+    }
+
+    /// Gives a peer a moment to hold the whole log: without it, it cannot win the election that follows.
+    async fn await_match(&self, peer: u64, deadline: R::Instant) {
+        let patience = deadline.min(R::Instant::now() + self.options.timing.election_max);
+        loop {
+            let matches = {
+                let data = self.raft.data_metrics();
+                let data = data.borrow_watched();
+                let matching = data
+                    .replication
+                    .as_ref()
+                    .and_then(|peers| peers.get(&peer).copied().flatten());
+                matching >= data.last_log
+            };
+            if matches || !self.pause(LEADER_RETRY, patience).await {
+                return;
+            }
+        }
     }
 
     fn status(&self) -> Status {

@@ -10,7 +10,7 @@ use openraft::impls::TokioRuntime;
 use proto::etcd::etcdserverpb::{PutRequest, RangeRequest};
 use raftstore::log::MemoryDisk;
 use raftstore::transport::{Dialer, Identity, serve};
-use raftstore::{Error, Listen, Member, Node, Options, Parts, Retention, Store, Tls};
+use raftstore::{Delivery, Error, Listen, Member, Node, Options, Parts, Retention, Store, Tls, Watcher};
 use tokio::net::TcpListener;
 
 /// Longer than anything takes that works at all.
@@ -123,7 +123,7 @@ impl Cluster {
     pub async fn kill(&mut self, index: usize) {
         let host = &mut self.hosts[index];
         let store = host.store.take().expect("the member runs");
-        store.shutdown().await;
+        bounded("the member stops", store.shutdown()).await;
         host.disk.crash(|_, _| false);
         host.backend.crash();
     }
@@ -162,6 +162,18 @@ async fn bind(address: SocketAddr) -> TcpListener {
         TcpListener::bind(address).await.ok()
     })
     .await
+}
+
+/// Waits for something that has to happen.
+pub async fn bounded<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    tokio::time::timeout(BOUND, wait)
+        .await
+        .unwrap_or_else(|_| panic!("never: {what}"))
+}
+
+/// The next delivery.
+pub async fn next(watcher: &mut Watcher) -> Delivery {
+    bounded("a delivery", watcher.next()).await.expect("the watch goes on")
 }
 
 /// Waits until `condition` gives something.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proto::etcd::etcdserverpb::{LeaseGrantRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest, PutRequest};
 use raftstore::{Delivery, Store, WatchSpec};
 
-use crate::harness::{Cluster, eventually, get};
+use crate::harness::{Cluster, eventually, get, next};
 
 async fn grant(store: &Store, ttl: i64) -> i64 {
     store.lease_grant(LeaseGrantRequest { ttl, id: 0 }).await.unwrap().id
@@ -30,7 +30,7 @@ async fn a_lease_that_is_not_kept_alive_takes_its_keys_along() {
         ..WatchSpec::default()
     };
     let mut watcher = follower.watch(spec).await.unwrap();
-    match watcher.next().await.unwrap() {
+    match next(&mut watcher).await {
         Delivery::Blocks { blocks, .. } => assert!(blocks[0].events[0].is_delete()),
         other => panic!("{other:?}"),
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proto::etcd::etcdserverpb::{CompactionRequest, PutRequest, RangeRequest};
 use raftstore::{Delivery, Error, WatchSpec};
 
-use crate::harness::{Cluster, eventually, get, put};
+use crate::harness::{Cluster, eventually, get, next, put};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_through_any_member_is_read_through_every_other() {
@@ -114,7 +114,7 @@ async fn watches_on_every_member_tell_the_same() {
     for mut watcher in watchers {
         let mut seen = Vec::new();
         while seen.len() < written.len() {
-            match watcher.next().await.unwrap() {
+            match next(&mut watcher).await {
                 Delivery::Blocks { blocks, .. } => seen.extend(blocks.iter().map(|block| block.revision)),
                 other => panic!("{other:?}"),
             }
