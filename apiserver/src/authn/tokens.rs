@@ -122,15 +122,23 @@ async fn still_bound(reader: &Reader, bound: &Bound) -> Result<(), String> {
     Ok(())
 }
 
+/// This member's copy decides. What it does not have may just not have arrived here yet, so that is asked for.
 async fn exists(reader: &Reader, resource: &str, namespace: &str, reference: &Reference) -> Result<(), String> {
-    let found: Result<Value, ApiError> = reader.get(resource, namespace, &reference.name).await;
-    match found {
-        Ok(object) if reference.is(&object) => Ok(()),
-        Ok(_) => Err(format!(
+    let failed = |error: ApiError| format!("{resource} {:?}: {error}", reference.name);
+    let found: Value = match reader
+        .local(resource, namespace, &reference.name)
+        .await
+        .map_err(failed)?
+    {
+        Some(found) if reference.is(&found) => return Ok(()),
+        _ => reader.get(resource, namespace, &reference.name).await.map_err(failed)?,
+    };
+    match reference.is(&found) {
+        true => Ok(()),
+        false => Err(format!(
             "{resource} {:?} is not the one the token was made for",
             reference.name
         )),
-        Err(error) => Err(format!("{resource} {:?}: {error}", reference.name)),
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Rbac {
 }
 
 struct Cached {
+    /// At this revision the grants were what they are; at the same one they need not be looked at.
+    revision: i64,
     /// Of the four lists the grants were parsed from.
     print: Vec<Print>,
     grants: Arc<Grants>,
@@ -54,19 +56,27 @@ impl Rbac {
 
     /// All grants of the cluster as this member has applied them.
     pub async fn grants(&self) -> Result<Arc<Grants>, ApiError> {
+        // Read before the lists: they may be newer than it says, never older.
+        let revision = self.reader.storage().revision();
+        let cached = self.cached.load_full();
+        if let Some(cached) = cached.as_ref().filter(|cached| cached.revision == revision) {
+            return Ok(cached.grants.clone());
+        }
         let mut lists = Vec::with_capacity(4);
         for resource in [CLUSTER_ROLES, CLUSTER_BINDINGS, ROLES, BINDINGS] {
             lists.push(self.reader.local_items(resource, "").await?);
         }
         let print: Vec<Print> = lists.iter().map(|items| Print::of(items)).collect();
-        if let Some(cached) = self.cached.load_full().filter(|cached| cached.print == print) {
-            return Ok(cached.grants.clone());
-        }
-        let grants = Arc::new(parse(&lists));
-        self.cached.store(Some(Arc::new(Cached {
+        let unchanged = cached
+            .filter(|cached| cached.print == print)
+            .map(|cached| cached.grants.clone());
+        let grants = unchanged.unwrap_or_else(|| Arc::new(parse(&lists)));
+        let cached = Cached {
+            revision,
             print,
             grants: grants.clone(),
-        })));
+        };
+        self.cached.store(Some(Arc::new(cached)));
         Ok(grants)
     }
 

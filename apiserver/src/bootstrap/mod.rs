@@ -16,6 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+/// How often the cluster's own services are tried at the start before they are left to the upkeep.
+const SERVICE_ATTEMPTS: usize = 20;
+const SERVICE_RETRY: Duration = Duration::from_millis(50);
 /// How often a member says that it lives and looks who else does.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 /// How long history is kept at least, for clients that continue a watch or a list.
@@ -30,10 +33,13 @@ impl Server {
         for (resource, object) in objects::all().into_iter().chain(roles::all()) {
             create_if_absent(registry, resource, object).await?;
         }
-        let service = objects::kubernetes_service(registry.config());
-        create_if_absent(registry, "services", service).await?;
-        if let Some(address) = registry.config().cluster_dns {
-            create_if_absent(registry, "services", objects::dns_service(address)).await?;
+        // Another member may be between taking an address and writing its service, or have died there: then the repair makes
+        // way for a later heartbeat.
+        for _ in 0..SERVICE_ATTEMPTS {
+            match ensure_services(registry).await {
+                Ok(()) => break,
+                Err(_) => tokio::time::sleep(SERVICE_RETRY).await,
+            }
         }
         masters::Masters::new(registry.clone()).beat().await
     }
@@ -58,6 +64,10 @@ impl Server {
                 () = stop.cancelled() => break,
                 _ = ticks.tick() => {}
             }
+            logged(
+                "create the services of the cluster",
+                ensure_services(self.registry()).await,
+            );
             logged("refresh the endpoints of the service kubernetes", masters.beat().await);
             if count.is_multiple_of(HEARTBEATS_PER_REPAIR) {
                 logged("repair allocations and old events", repair.run().await);
@@ -65,6 +75,15 @@ impl Server {
             count += 1;
         }
         logged("leave the endpoints of the service kubernetes", masters.leave().await);
+    }
+}
+
+/// The services `kubernetes` and `kube-dns` come back when somebody deletes them.
+async fn ensure_services(registry: &Arc<Registry>) -> Result<(), ApiError> {
+    create_if_absent(registry, "services", objects::kubernetes_service(registry.config())).await?;
+    match registry.config().cluster_dns {
+        Some(address) => create_if_absent(registry, "services", objects::dns_service(address)).await,
+        None => Ok(()),
     }
 }
 

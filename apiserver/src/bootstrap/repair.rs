@@ -133,11 +133,11 @@ mod tests {
 
     #[test]
     fn a_service_owns_its_addresses_and_ports() {
-        let service = json!({"metadata": {"name": "s", "namespace": "a"}, "spec": {"clusterIPs": ["10.96.0.7"],
+        let service = json!({"metadata": {"name": "s", "namespace": "a", "uid": "1"}, "spec": {"clusterIPs": ["10.96.0.7"],
             "ports": [{"nodePort": 30001}]}});
         let owned = owned(&[service]);
-        assert!(owned.contains(&("a/s".to_owned(), Kind::Address, "10.96.0.7".to_owned())));
-        assert!(owned.contains(&("a/s".to_owned(), Kind::NodePort, "30001".to_owned())));
+        assert!(owned.contains(&("a/s/1".to_owned(), Kind::Address, "10.96.0.7".to_owned())));
+        assert!(owned.contains(&("a/s/1".to_owned(), Kind::NodePort, "30001".to_owned())));
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub fn strategies(config: &Config) -> Vec<(&'static str, Box<dyn Strategy>)> {
                 kubelets: kubelets.clone(),
             }),
         ),
+        ("bindings", Box::new(pods::Bindings)),
         ("nodes", Box::new(nodes::Nodes { kubelets })),
         ("services", Box::new(services::Services)),
         ("endpoints", Box::new(endpoints::Endpoints)),

@@ -43,6 +43,11 @@ impl Storage {
         self.view_at(freshness).await.map(drop)
     }
 
+    /// The newest revision this member has applied.
+    pub fn revision(&self) -> i64 {
+        self.store.view().revision()
+    }
+
     /// One object.
     pub async fn get(
         &self,

@@ -49,3 +49,30 @@ async fn a_namespace_is_emptied_before_it_goes() {
         .message(403);
     assert!(kept.contains("this namespace may not be deleted"), "{kept}");
 }
+
+#[tokio::test]
+async fn members_that_start_together_agree() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    admin
+        .delete("/api/v1/namespaces/default/services/kubernetes", Value::Null)
+        .await
+        .expect(200);
+    let (a, b, c) = tokio::join!(
+        cluster.server.bootstrap(),
+        cluster.server.bootstrap(),
+        cluster.server.bootstrap()
+    );
+    a.and(b).and(c).unwrap();
+    let mut thief = admin
+        .get("/api/v1/namespaces/default/services/kubernetes")
+        .await
+        .expect(200);
+    assert_eq!(thief["spec"]["clusterIP"], "10.96.0.1");
+    // The loser of the race has not given back what the winner holds.
+    thief["metadata"] = json!({"name": "thief"});
+    admin
+        .post("/api/v1/namespaces/default/services", thief)
+        .await
+        .expect(422);
+}

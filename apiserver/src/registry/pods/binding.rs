@@ -1,9 +1,24 @@
 //! `pods/binding`: the scheduler's one write. It happens once: a pod that has a node refuses every other.
 
 use crate::registry::fields::{at, child, entries, list, text};
-use crate::registry::strategy::{Action, Reply};
+use crate::registry::strategy::{Action, Reply, Strategy};
 use crate::{ApiError, FieldError};
 use serde_json::{Value, json};
+
+/// The strategy of `bindings`: the same write under an older path, where the pod is named by the binding itself.
+pub struct Bindings;
+
+#[async_trait::async_trait]
+impl Strategy for Bindings {
+    fn stored(&self) -> bool {
+        false
+    }
+
+    async fn act(&self, action: Action<'_>) -> Result<Reply, ApiError> {
+        let name = text(&action.object, "metadata.name").to_owned();
+        bind(Action { name: &name, ..action }).await
+    }
+}
 
 /// Assigns the pod to the node the binding names.
 pub(super) async fn bind(action: Action<'_>) -> Result<Reply, ApiError> {

@@ -11,6 +11,8 @@ pub(crate) mod spec;
 mod update;
 mod volumes;
 
+pub(super) use binding::Bindings;
+
 use super::check::Errors;
 use super::fields::{at, number, text};
 use super::strategy::{self, *};

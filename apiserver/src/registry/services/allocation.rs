@@ -214,9 +214,15 @@ impl Writer<'_> {
     }
 }
 
-/// How records name a service.
+/// How records name a service. The uid tells a service from its namesake that is being created or was just deleted: what
+/// one gives back is never the other's.
 pub(crate) fn owner(service: &Value) -> String {
-    format!("{}/{}", namespace(service), name(service))
+    format!(
+        "{}/{}/{}",
+        namespace(service),
+        name(service),
+        text(service, "metadata.uid")
+    )
 }
 
 /// The addresses services get theirs from.

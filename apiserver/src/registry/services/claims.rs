@@ -29,7 +29,7 @@ pub(crate) enum Claim {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Record {
     pub name: String,
-    /// `namespace/name` of a service.
+    /// The service, as [`super::allocation::owner`] names it.
     pub owner: String,
     /// When it was taken.
     pub revision: i64,
