@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A document that does not change while the server runs.
 struct Document {
@@ -23,7 +23,8 @@ pub(crate) struct Static {
     discovery: BTreeMap<String, Document>,
     /// By (path, version of the discovery API).
     aggregated: BTreeMap<(&'static str, &'static str), Document>,
-    openapi: BTreeMap<String, Document>,
+    /// Built when first asked for: most processes never are, and the documents are megabytes.
+    openapi: OnceLock<BTreeMap<String, Document>>,
     version: Value,
 }
 
@@ -56,6 +57,10 @@ impl Document {
 }
 
 impl Static {
+    fn openapi(&self) -> &BTreeMap<String, Document> {
+        self.openapi.get_or_init(openapi)
+    }
+
     pub(crate) fn new(_registry: &Registry) -> Static {
         let discovery = discovery::legacy()
             .iter()
@@ -67,25 +72,30 @@ impl Static {
                 aggregated.insert((path, version), Document::new(&discovery::aggregated(core, version)));
             }
         }
-        let mut openapi = BTreeMap::new();
-        openapi.insert("/openapi/v3".to_string(), Document::new(&api::openapi_v3_index()));
-        for (group, version) in api::group_versions() {
-            if let Some(document) = api::openapi_v3(group, version) {
-                let path = if group.is_empty() {
-                    format!("api/{version}")
-                } else {
-                    format!("apis/{group}/{version}")
-                };
-                openapi.insert(format!("/openapi/v3/{path}"), Document::new(&document));
-            }
-        }
         Static {
             discovery,
             aggregated,
-            openapi,
+            openapi: OnceLock::new(),
             version: version(),
         }
     }
+}
+
+/// The OpenAPI documents by path, the index among them.
+fn openapi() -> BTreeMap<String, Document> {
+    let mut openapi = BTreeMap::new();
+    openapi.insert("/openapi/v3".to_string(), Document::new(&api::openapi_v3_index()));
+    for (group, version) in api::group_versions() {
+        if let Some(document) = api::openapi_v3(group, version) {
+            let path = if group.is_empty() {
+                format!("api/{version}")
+            } else {
+                format!("apis/{group}/{version}")
+            };
+            openapi.insert(format!("/openapi/v3/{path}"), Document::new(&document));
+        }
+    }
+    openapi
 }
 
 /// The API's version is Kubernetes'; the build metadata says whose implementation it is.
@@ -124,7 +134,10 @@ pub(crate) async fn answer(server: &Arc<Server>, info: &RequestInfo, request: &P
         _ if health::is_health(path) => Ok(health::answer(server, path, &query).await),
         _ if path == "/api" || path == "/apis" => Ok(group_list(documents, path, request)?),
         _ => {
-            let document = documents.discovery.get(path).or_else(|| documents.openapi.get(path));
+            let document = match path.starts_with("/openapi/") {
+                true => documents.openapi().get(path),
+                false => documents.discovery.get(path),
+            };
             document
                 .map(|document| document.answer(request, negotiate::JSON))
                 .ok_or_else(ApiError::no_such_path)
@@ -137,7 +150,7 @@ fn paths(documents: &Static) -> Vec<&str> {
     let mut paths: Vec<&str> = documents
         .discovery
         .keys()
-        .chain(documents.openapi.keys())
+        .chain(documents.openapi().keys())
         .map(String::as_str)
         .collect();
     paths.extend(fixed);
