@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use client::{Client, Credential, Pem, RemoteOptions};
+use nix::sys::signal::SigSet;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +14,8 @@ use crate::config::{AgentConfig, CLUSTER_DOMAIN, DNS_SERVICE_ADDRESS, POD_CIDR, 
 use crate::{shutdown, telemetry};
 
 pub fn run(path: &Path) -> anyhow::Result<()> {
+    // A child inherits the signals that node-init blocks to wait for them.
+    SigSet::all().thread_unblock().context("cannot unblock signals")?;
     let config = AgentConfig::load(path)?;
     telemetry::init(&config.log)?;
     // Under node-init the outer process has written the id that counts: this process sees only its own namespace.

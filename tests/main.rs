@@ -4,5 +4,6 @@
 mod cli;
 mod failover;
 mod harness;
+mod kubectl;
 mod layers;
 mod rollout;

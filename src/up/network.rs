@@ -7,6 +7,11 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 
 use super::layout::{Bridge, Layout, Node};
+use crate::config::DNS_SERVICE_ADDRESS;
+
+/// The service proxy's table and the pods' bridge, under the names their crates give them by default.
+const PROXY_TABLE: &str = "proreus-proxy";
+const POD_BRIDGE: &str = "cni0";
 
 /// Makes the bridge, the masters' addresses and the nodes' namespaces.
 pub fn create(layout: &Layout) -> anyhow::Result<()> {
@@ -95,8 +100,21 @@ pub fn remove(layout: &Layout) {
         quietly("ip", &["link", "del", &outer_link(namespace)]);
         quietly("ip", &["netns", "del", namespace]);
     }
+    if layout.nodes.iter().any(|n| n.namespace.is_none()) {
+        remove_host_node();
+    }
     quietly("nft", &["delete", "table", "ip", &table(bridge)]);
     quietly("ip", &["link", "del", &bridge.name]);
+}
+
+/// A node on the host's network removes its own traces when it stops; these are left when it was killed.
+fn remove_host_node() {
+    quietly("nft", &["delete", "table", "ip", PROXY_TABLE]);
+    quietly("ip", &["link", "del", POD_BRIDGE]);
+    quietly(
+        "ip",
+        &["addr", "del", &format!("{DNS_SERVICE_ADDRESS}/32"), "dev", "lo"],
+    );
 }
 
 /// Third octets of the 172.30.x.0/24 networks that this machine already uses.
