@@ -1,8 +1,8 @@
 //! Asking the leader, wherever it is.
 
 use mvcc::{Backend, Response, decode_answer};
-use openraft::AsyncRuntime;
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::{AsyncRuntime, ServerState};
 use proto::raft::failure::Kind;
 use proto::raft::question::Question as Asked;
 use proto::raft::reply::Reply as Replied;
@@ -143,15 +143,19 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
 
     /// The leader as far as this member knows, and where it is.
     pub(super) fn leader(&self) -> Option<(u64, Peer)> {
-        let server = self.raft.server_metrics();
-        let server = server.borrow_watched();
-        let leader = if self.is_raft_leader() {
-            Some(self.options.id)
-        } else {
-            self.leadership.borrow().leader
+        // Never two borrows of one channel at a time: a writer between them would block both for good.
+        let (leads, membership) = {
+            let server = self.raft.server_metrics();
+            let server = server.borrow_watched();
+            (server.state == ServerState::Leader, server.membership_config.clone())
         };
-        let peer = server.membership_config.membership().get_node(&leader?)?.clone();
-        Some((leader?, peer))
+        let leader = if leads {
+            self.options.id
+        } else {
+            self.leadership.borrow().leader?
+        };
+        let peer = membership.membership().get_node(&leader)?.clone();
+        Some((leader, peer))
     }
 }
 

@@ -52,18 +52,16 @@ pub async fn watch_faults<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(cor
 
 impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
     fn observe(&self) -> Leadership {
-        let server = self.raft.server_metrics();
-        let server = server.borrow_watched();
-        let term = server.vote.leader_id.term;
-        let lease = self.options.timing.election_max;
-        if server.state == ServerState::Leader {
+        let (term, state, current_leader, alone) = {
+            let server = self.raft.server_metrics();
+            let server = server.borrow_watched();
             let alone = server.membership_config.voter_ids().eq([self.options.id]);
-            let acked = self.raft.data_metrics();
-            let acked = acked
-                .borrow_watched()
-                .last_quorum_acked
-                .is_some_and(|acked| acked.elapsed() < lease);
-            let leading = alone || acked;
+            (server.vote.leader_id.term, server.state, server.current_leader, alone)
+        };
+        let lease = self.options.timing.election_max;
+        if state == ServerState::Leader {
+            let acked = self.raft.data_metrics().borrow_watched().last_quorum_acked;
+            let leading = alone || acked.is_some_and(|acked| acked.elapsed() < lease);
             return Leadership {
                 leading,
                 term,
@@ -72,9 +70,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
             };
         }
         let heard = self.heard.lock().is_some_and(|heard| heard.elapsed() < lease);
-        let leader = server
-            .current_leader
-            .filter(|leader| heard && *leader != self.options.id);
+        let leader = current_leader.filter(|leader| heard && *leader != self.options.id);
         Leadership {
             leading: false,
             term,

@@ -154,6 +154,7 @@ impl<R: AsyncRuntime> RaftNetworkFactory<Types<R>> for Dialer {
         Link {
             target,
             client: self.client(target, node),
+            failures: 0,
         }
     }
 }
@@ -162,7 +163,15 @@ impl<R: AsyncRuntime> RaftNetworkFactory<Types<R>> for Dialer {
 pub struct Link {
     target: u64,
     client: Result<Client, String>,
+    /// Streams in a row that could not be opened.
+    failures: u32,
 }
+
+/// The first pause after a stream could not be opened; it doubles from there.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_DOUBLINGS: u32 = 8;
+/// The longest: a peer that restarts must be found again well within an election.
+const PAUSE_MAX: Duration = Duration::from_millis(160);
 
 impl Link {
     fn client<R: AsyncRuntime>(&self) -> Result<Client, RPCError<Types<R>>> {
@@ -243,11 +252,15 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link {
                     None
                 }
             });
-            let replies = client
-                .append(requests)
-                .await
-                .map_err(|status| rpc_error::<R>(target, &status))?
-                .into_inner();
+            let replies = match client.append(requests).await {
+                Ok(replies) => replies.into_inner(),
+                Err(status) => {
+                    // openraft's own backoff only slows a stream that was opened.
+                    self.pause().await;
+                    return Err(rpc_error::<R>(target, &status));
+                }
+            };
+            self.failures = 0;
             let parse = move |reply: Result<wire::AppendReply, Status>| match reply {
                 Ok(reply) => parse_append_reply::<R>(reply).map_err(|error| network_error(&error)),
                 Err(status) => Err(rpc_error(target, &status)),
@@ -338,6 +351,12 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link {
 }
 
 impl Link {
+    async fn pause(&mut self) {
+        let pause = PAUSE_MIN * (1 << self.failures.min(PAUSE_DOUBLINGS));
+        self.failures = self.failures.saturating_add(1);
+        tokio::time::sleep(pause.min(PAUSE_MAX)).await;
+    }
+
     async fn ask_vote<R: AsyncRuntime>(
         &mut self,
         request: VoteRequest<Types<R>>,

@@ -35,6 +35,11 @@ pub struct Cluster {
 impl Cluster {
     /// Hosts whose members are not started.
     pub async fn prepared(members: u64) -> Self {
+        // RUST_LOG shows what the members say; set by the first cluster of the process.
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_writer(std::io::stderr)
+            .try_init();
         let mut hosts = Vec::new();
         for id in 1..=members {
             // Bound only to learn a free port; the member binds it again.

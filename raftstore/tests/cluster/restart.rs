@@ -52,6 +52,7 @@ async fn a_member_that_was_away_too_long_gets_a_snapshot() {
     cluster.start_all().await;
     put(&cluster.store(0), "early", "x").await.unwrap();
     let away = cluster.follower().await;
+    cluster.store(away).barrier().await.unwrap();
     cluster.kill(away).await;
     let writer = cluster.store(cluster.wait_for_leader().await);
     let value = "v".repeat(1000);
