@@ -174,6 +174,6 @@ fn nothing_is_left(cluster: &Cluster) {
     look("a mount", "cat /proc/mounts", directory);
     look("a link", "PATH=$PATH:/sbin ip -o link", &id);
     look("a namespace", "PATH=$PATH:/sbin ip netns list", &id);
-    look("an nft table", "PATH=$PATH:/sbin nft list tables", "proreus");
+    look("an nft table", "PATH=$PATH:/sbin nft list tables", &id);
     look("a cgroup", "find /sys/fs/cgroup -maxdepth 2 -type d", &id);
 }

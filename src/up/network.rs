@@ -150,12 +150,24 @@ fn run(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Runs a removal; that there is nothing to remove is fine, anything else is shown.
 fn quietly(program: &str, arguments: &[&str]) {
-    let command = Command::new(program).args(arguments).stdin(Stdio::null()).output();
-    if let Err(error) = command {
-        tracing::debug!(program, %error, "cannot run");
+    if let Err(error) = run(program, arguments) {
+        let text = format!("{error:#}");
+        if !ABSENT.iter().any(|absent| text.contains(absent)) {
+            println!("{text}");
+        }
     }
 }
+
+/// What iproute2 and nft say when there is nothing to remove.
+const ABSENT: [&str; 5] = [
+    "Cannot find device",
+    "No such file or directory",
+    "Cannot assign requested address",
+    "cannot run",
+    "does not exist",
+];
 
 #[cfg(test)]
 mod tests {

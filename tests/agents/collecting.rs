@@ -4,8 +4,8 @@ use client::objects::PODS;
 use client::{DeleteOptions, Key, Propagation};
 use serde_json::{Value, json};
 
-use crate::rolling::deployment;
-use crate::world::{ACCOUNTS, CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, REPLICA_SETS, World, eventually};
+use super::rolling::deployment;
+use super::world::{ACCOUNTS, CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, REPLICA_SETS, World, eventually};
 
 async fn with_deployment() -> World {
     let world = World::new(&["n1"]).await;

@@ -3,8 +3,8 @@
 use client::objects::PODS;
 use serde_json::{Value, json};
 
-use crate::rolling::deployment;
-use crate::world::{DEPLOYMENTS, LEASES, World, eventually};
+use super::rolling::deployment;
+use super::world::{DEPLOYMENTS, LEASES, World, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lease_objects_name_the_leader() {

@@ -4,7 +4,7 @@ use client::objects::PODS;
 use client::{Key, Patch};
 use serde_json::{Value, json};
 
-use crate::world::{DEPLOYMENTS, ENDPOINTS, REPLICA_SETS, SERVICES, SLICES, World, eventually};
+use super::world::{DEPLOYMENTS, ENDPOINTS, REPLICA_SETS, SERVICES, SLICES, World, eventually};
 
 pub fn deployment(name: &str, replicas: i32, image: &str) -> Value {
     json!({

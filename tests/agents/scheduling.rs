@@ -4,7 +4,7 @@ use client::Key;
 use client::objects::{NODES, PODS};
 use serde_json::{Value, json};
 
-use crate::world::{EVENTS, World, eventually};
+use super::world::{EVENTS, World, eventually};
 
 fn pod(name: &str, cpu: &str) -> Value {
     let container = json!({ "name": "c", "image": "v1", "resources": { "requests": { "cpu": cpu } } });
