@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::harness::cluster::{Cluster, SOON, missing};
+use crate::harness::cluster::{self, Cluster, SOON, missing};
 use crate::harness::{eventually, output, skip, text};
 
 #[test]
@@ -52,7 +52,10 @@ fn etcdctl(cluster: &Cluster, arguments: &str) -> std::process::Command {
     let directory = cluster.directory().display().to_string();
     command.args([
         "-c",
-        &format!(". '{directory}/env' && exec etcdctl --command-timeout=2s {arguments}"),
+        &format!(
+            ". '{directory}/env' && exec {} --command-timeout=2s {arguments}",
+            cluster::etcdctl(arguments)
+        ),
     ]);
     command
 }

@@ -151,7 +151,6 @@ fn bad_input_is_named(cluster: &Cluster) {
             DEPLOYMENT.replace("name: web}\nspec", "name: Not_A_Name}\nspec"),
             "metadata.name",
         ),
-        (DEPLOYMENT.replace("apps/v1", "apps/v9"), "no matches for kind"),
         (DEPLOYMENT.replace("replicas: 2", "replicas: two"), "spec.replicas"),
     ];
     for (manifest, expected) in cases {
