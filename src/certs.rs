@@ -150,9 +150,10 @@ fn issue(ca: &Ca, leaf: &Leaf, directory: &Path, name: &str) -> anyhow::Result<(
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(from).with_context(|| format!("cannot read {}", from.display()))?;
     let private = to.extension().is_some_and(|e| e == "key");
-    Ok(if private {
-        pki::write_private(to, &text)?
+    if private {
+        pki::write_private(to, &text)?;
     } else {
-        pki::write_public(to, &text)?
-    })
+        pki::write_public(to, &text)?;
+    }
+    Ok(())
 }

@@ -51,10 +51,10 @@ async fn up(args: UpArgs) -> anyhow::Result<()> {
     files::write(&directory, &layout, &images)?;
     phases.done("certificates and configuration");
     processes::stop_leftovers(&layout, &directory).await;
-    network::remove(&layout);
+    network::remove(&layout, &directory);
     let outcome = run_cluster(&directory, &layout, &phases, &stop).await;
     processes::stop_leftovers(&layout, &directory).await;
-    network::remove(&layout);
+    network::remove(&layout, &directory);
     println!("stopped; the data stays in {}", directory.display());
     outcome
 }
@@ -65,7 +65,7 @@ async fn run_cluster(
     phases: &Phases,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    network::create(layout)?;
+    network::create(layout, directory)?;
     phases.done("network");
     let listener = TcpListener::bind(("127.0.0.1", layout.api_port))
         .await

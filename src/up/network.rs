@@ -2,6 +2,7 @@
 //! are several, and masquerading for what leaves them. Driven through iproute2 and nft; removal is idempotent.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
@@ -12,10 +13,15 @@ use crate::config::DNS_SERVICE_ADDRESS;
 /// The service proxy's table and the pods' bridge, under the names their crates give them by default.
 const PROXY_TABLE: &str = "proreus-proxy";
 const POD_BRIDGE: &str = "cni0";
+/// Says, in the data directory, that this cluster's node uses the host's network.
+const HOST_CLAIM: &str = "host-network";
 
 /// Makes the bridge, the masters' addresses and the nodes' namespaces.
-pub fn create(layout: &Layout) -> anyhow::Result<()> {
+pub fn create(layout: &Layout, directory: &Path) -> anyhow::Result<()> {
     let Some(bridge) = &layout.bridge else { return Ok(()) };
+    if uses_host(layout) {
+        claim_host(directory)?;
+    }
     ip(&format!("link add {} type bridge forward_delay 0", bridge.name))?;
     ip(&format!("addr add {}/24 dev {}", bridge.gateway(), bridge.name))?;
     for master in &layout.masters {
@@ -93,18 +99,35 @@ fn table(bridge: &Bridge) -> String {
 }
 
 /// Removes whatever [`create`] made, as far as it is there.
-pub fn remove(layout: &Layout) {
+pub fn remove(layout: &Layout, directory: &Path) {
     let Some(bridge) = &layout.bridge else { return };
     for namespace in layout.nodes.iter().filter_map(|n| n.namespace.as_ref()) {
         // A namespace dies late; its link would still be there at the next start.
         quietly("ip", &["link", "del", &outer_link(namespace)]);
         quietly("ip", &["netns", "del", namespace]);
     }
-    if layout.nodes.iter().any(|n| n.namespace.is_none()) {
+    if directory.join(HOST_CLAIM).exists() {
         remove_host_node();
+        let _ = std::fs::remove_file(directory.join(HOST_CLAIM));
     }
     quietly("nft", &["delete", "table", "ip", &table(bridge)]);
     quietly("ip", &["link", "del", &bridge.name]);
+}
+
+fn uses_host(layout: &Layout) -> bool {
+    layout.nodes.iter().any(|n| n.namespace.is_none())
+}
+
+/// One node at a time can use the host's network: its bridge, table and DNS address have fixed names.
+fn claim_host(directory: &Path) -> anyhow::Result<()> {
+    if Path::new("/sys/class/net").join(POD_BRIDGE).exists() {
+        bail!(
+            "the host's network already carries pods (link {POD_BRIDGE}), so a single node cannot use it: stop the other \
+             cluster, or start this one in a new --data-dir with --nodes 2, whose nodes have networks of their own"
+        );
+    }
+    pki::write_public(&directory.join(HOST_CLAIM), "")?;
+    Ok(())
 }
 
 /// A node on the host's network removes its own traces when it stops; these are left when it was killed.
