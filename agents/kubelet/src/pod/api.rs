@@ -1,5 +1,7 @@
 //! What a pod's worker asks of the API: write a status, and let go of a pod that is gone.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::Api;
@@ -13,8 +15,8 @@ use crate::{Error, limits};
 /// The pods of the API, for their node.
 #[async_trait]
 pub trait PodApi: Send + Sync {
-    /// Writes a status.
-    async fn write_status(&self, pod: &Pod, status: &PodStatus) -> Result<(), Error>;
+    /// Writes a status; `before` is the one that was written last.
+    async fn write_status(&self, pod: &Pod, before: Option<&PodStatus>, status: &PodStatus) -> Result<(), Error>;
     /// Removes the object: everything of the pod is gone from the node.
     async fn remove(&self, pod: &Pod) -> Result<(), Error>;
 }
@@ -37,9 +39,9 @@ impl KubePods {
 
 #[async_trait]
 impl PodApi for KubePods {
-    async fn write_status(&self, pod: &Pod, status: &PodStatus) -> Result<(), Error> {
+    async fn write_status(&self, pod: &Pod, before: Option<&PodStatus>, status: &PodStatus) -> Result<(), Error> {
         let what = format!("write the status of pod {}/{}", spec::namespace(pod), spec::name(pod));
-        let body = patch(pod, status);
+        let body = patch(pod, before, status);
         let api = self.api(pod);
         let params = PatchParams::default();
         let patch = Patch::Strategic(&body);
@@ -82,36 +84,62 @@ impl PodApi for KubePods {
     }
 }
 
-/// The patch. The uid makes it fail on a namesake. Fields that are no longer set are taken away by name, and so are
-/// old addresses, because a strategic merge only ever adds to a list with a key.
-fn patch(pod: &Pod, status: &PodStatus) -> Value {
+/// The patch. The uid makes it fail on a namesake. A strategic merge only ever adds to an object and to a list with a
+/// key, so what is no longer true is taken away by name: fields, and old addresses. Both what the API showed last and
+/// what was written last may be what is there.
+fn patch(pod: &Pod, before: Option<&PodStatus>, status: &PodStatus) -> Value {
+    let old: Vec<&PodStatus> = pod.status.iter().chain(before).collect();
     let mut fields = match serde_json::to_value(status) {
         Ok(Value::Object(fields)) => fields,
         _ => Map::new(),
     };
-    let old = pod.status.as_ref();
-    for (name, had) in [
-        ("reason", old.is_some_and(|o| o.reason.is_some())),
-        ("message", old.is_some_and(|o| o.message.is_some())),
-        ("podIP", old.is_some_and(|o| o.pod_ip.is_some())),
-    ] {
-        if had && !fields.contains_key(name) {
-            fields.insert(name.to_owned(), Value::Null);
-        }
+    clear(&mut fields, "reason", old.iter().any(|o| o.reason.is_some()));
+    clear(&mut fields, "message", old.iter().any(|o| o.message.is_some()));
+    clear(&mut fields, "podIP", old.iter().any(|o| o.pod_ip.is_some()));
+    if let Some(Value::Array(conditions)) = fields.get_mut("conditions") {
+        conditions.iter_mut().for_each(|c| clear_condition(c, &old));
     }
     let current: Vec<&str> = status.pod_ips.iter().flatten().map(|p| p.ip.as_str()).collect();
-    let stale = old
-        .into_iter()
+    let earlier = old
+        .iter()
         .flat_map(|o| o.pod_ips.iter().flatten())
-        .filter(|p| !current.contains(&p.ip.as_str()));
-    let stale: Vec<Value> = stale.map(|p| json!({ "$patch": "delete", "ip": p.ip })).collect();
+        .map(|p| p.ip.as_str());
+    let stale: BTreeSet<&str> = earlier.filter(|ip| !current.contains(ip)).collect();
     if !stale.is_empty() {
         let list = fields.entry("podIPs").or_insert_with(|| json!([]));
         if let Value::Array(list) = list {
-            list.extend(stale);
+            list.extend(stale.into_iter().map(|ip| json!({ "$patch": "delete", "ip": ip })));
         }
     }
     json!({ "metadata": { "uid": spec::uid(pod) }, "status": fields })
+}
+
+/// Takes a field away that was there and is not any more.
+fn clear(fields: &mut Map<String, Value>, name: &str, had: bool) {
+    if had && !fields.contains_key(name) {
+        fields.insert(name.to_owned(), Value::Null);
+    }
+}
+
+/// Takes the reason and message of an earlier status away from a condition that has none now.
+fn clear_condition(condition: &mut Value, old: &[&PodStatus]) {
+    let Value::Object(fields) = condition else { return };
+    let kind = fields
+        .get("type")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
+    let earlier = || {
+        old.iter()
+            .flat_map(|o| o.conditions.iter().flatten())
+            .filter(|c| c.type_ == kind)
+    };
+    let (reason, message) = (
+        earlier().any(|c| c.reason.is_some()),
+        earlier().any(|c| c.message.is_some()),
+    );
+    clear(fields, "reason", reason);
+    clear(fields, "message", message);
 }
 
 #[cfg(test)]
@@ -136,10 +164,26 @@ mod tests {
             pod_ips: ips("10.0.0.2"),
             ..Default::default()
         };
-        let patch = patch(&pod, &new);
+        let patch = patch(&pod, None, &new);
         assert_eq!(patch["metadata"]["uid"], "u");
         let expected = json!([{ "ip": "10.0.0.2" }, { "$patch": "delete", "ip": "10.0.0.1" }]);
         assert_eq!(patch["status"]["podIPs"], expected);
         assert_eq!(patch["status"]["reason"], Value::Null);
+    }
+
+    #[test]
+    fn a_condition_that_came_true_loses_its_reason() {
+        let status = |json: Value| -> PodStatus { serde_json::from_value(json).unwrap() };
+        let not_ready = json!({ "type": "Ready", "status": "False", "reason": "ContainersNotReady", "message": "m" });
+        let sent = status(json!({ "conditions": [not_ready] }));
+        let new = status(json!({ "conditions": [{ "type": "Ready", "status": "True" }] }));
+        let patched = patch(&Pod::default(), Some(&sent), &new);
+        let expected = json!([{ "type": "Ready", "status": "True", "reason": null, "message": null }]);
+        assert_eq!(patched["status"]["conditions"], expected);
+        let first = patch(&Pod::default(), None, &new);
+        assert_eq!(
+            first["status"]["conditions"],
+            json!([{ "type": "Ready", "status": "True" }])
+        );
     }
 }

@@ -451,29 +451,13 @@ fn start(s: Situation, container: &Container, sandbox_id: &str, previous: Option
             },
         );
     }
+    let forgotten = s.memory.starts_known.get(&container.name).copied().unwrap_or(0);
     plan.actions.push(Action::Start {
         name: container.name.clone(),
         sandbox_id: sandbox_id.to_owned(),
-        restarts: previous.map_or_else(|| known_restarts(s.pod, &container.name), |p| p.restarts + 1),
+        restarts: previous.map_or(forgotten, |p| p.restarts + 1),
         previous_end,
     });
-}
-
-/// The count to go on from when the runtime has forgotten the container (it was removed by hand, or the disk is new).
-fn known_restarts(pod: &Pod, name: &str) -> u32 {
-    let status = pod.status.as_ref();
-    let of = |list: Option<&Vec<k8s_openapi::api::core::v1::ContainerStatus>>| {
-        list.into_iter()
-            .flatten()
-            .find(|c| c.name == name)
-            .map(|c| (c.restart_count, c.container_id.is_some()))
-    };
-    let known = of(status.and_then(|s| s.container_statuses.as_ref()))
-        .or_else(|| of(status.and_then(|s| s.init_container_statuses.as_ref())));
-    match known {
-        Some((count, true)) => u32::try_from(count).unwrap_or(0) + 1,
-        _ => 0,
-    }
 }
 
 /// A wait as Kubernetes users know it: `10s`, `2m40s`.

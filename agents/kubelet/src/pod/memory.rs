@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 
 use super::backoff::{Backoff, Shape};
 use crate::limits;
@@ -16,6 +17,9 @@ pub struct Memory {
     pub started_at: Option<Timestamp>,
     /// Whether the pod's volumes are in place.
     pub volumes_ready: bool,
+    /// What the API knew of each container's starts when the worker began: the count to go on from if the runtime has
+    /// forgotten the container.
+    pub starts_known: HashMap<String, u32>,
     /// The wait before each container is started again.
     pub restarts: HashMap<String, Backoff>,
     /// The wait before each image is pulled again.
@@ -80,6 +84,24 @@ pub const PULL: Shape = Shape {
 };
 
 impl Memory {
+    /// The memory of a worker that begins with this pod now.
+    pub fn begin(pod: &Pod, now: Timestamp) -> Self {
+        let status = pod.status.as_ref();
+        let init = status.and_then(|s| s.init_container_statuses.as_ref());
+        let all = status
+            .and_then(|s| s.container_statuses.as_ref())
+            .into_iter()
+            .chain(init)
+            .flatten();
+        let started = all.filter(|c| c.container_id.is_some());
+        let known = started.map(|c| (c.name.clone(), u32::try_from(c.restart_count).unwrap_or(0) + 1));
+        Memory {
+            started_at: Some(now),
+            starts_known: known.collect(),
+            ..Memory::default()
+        }
+    }
+
     /// Notes that a container was started after one that had ended at `finished_at`: the next end waits longer.
     pub fn note_restart(&mut self, name: &str, finished_at: Timestamp) {
         let next = Backoff::after(self.restarts.get(name).copied(), finished_at, RESTART);

@@ -111,7 +111,9 @@ fn container_status(
         {
             return before.clone();
         }
-        status.last_state = before.and_then(|b| b.last_state.clone());
+        status.last_state = before
+            .and_then(lost)
+            .or_else(|| before.and_then(|b| b.last_state.clone()));
         status.state = Some(waiting_state(waiting.map(|w| (w.reason.clone(), w.message.clone())), s));
         return status;
     };
@@ -156,6 +158,22 @@ fn container_status(
         }
     }
     status
+}
+
+/// The end of a container that ran when it was last seen and that the runtime knows nothing of.
+fn lost(before: &ContainerStatus) -> Option<ApiState> {
+    before.state.as_ref()?.running.as_ref()?;
+    let terminated = ContainerStateTerminated {
+        exit_code: 137,
+        reason: Some("ContainerStatusUnknown".into()),
+        message: Some("The container could not be located when the node agent started".into()),
+        container_id: before.container_id.clone(),
+        ..Default::default()
+    };
+    Some(ApiState {
+        terminated: Some(terminated),
+        ..Default::default()
+    })
 }
 
 fn is_init(pod: &Pod, name: &str) -> bool {

@@ -68,10 +68,7 @@ impl Worker {
         };
         let probes = Probes::new(node.runtime.clone(), wake.clone(), on_unhealthy);
         let now = Timestamp::now();
-        let memory = Memory {
-            started_at: Some(now),
-            ..Memory::default()
-        };
+        let memory = Memory::begin(&pod, now);
         let view = node.relist.view(spec::uid(&pod));
         Worker {
             node,
@@ -378,7 +375,7 @@ impl Worker {
             self.sent = Some(status);
             return true;
         }
-        match self.node.api.write_status(pod, &status).await {
+        match self.node.api.write_status(pod, self.sent.as_ref(), &status).await {
             Ok(()) => {
                 self.sent = Some(status);
                 true

@@ -407,7 +407,11 @@ fn restarts_are_counted_on_when_the_runtime_forgot() {
     let status = json!({ "containerStatuses": [{ "name": "app", "restartCount": 4, "containerID": "containerd://x",
         "image": "", "imageID": "", "ready": true }] });
     pod.status = serde_json::from_value(status).unwrap();
-    check(&pod, &view(&[sandbox("s", true)], &[]), &ready(), "start app 5");
+    let memory = Memory {
+        volumes_ready: true,
+        ..Memory::begin(&pod, at(0))
+    };
+    check(&pod, &view(&[sandbox("s", true)], &[]), &memory, "start app 5");
 }
 
 #[test]
