@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +17,8 @@ use tokio::net::TcpListener;
 /// Longer than anything takes that works at all.
 pub const BOUND: Duration = Duration::from_secs(60);
 
+static CLUSTERS: AtomicU8 = AtomicU8::new(1);
+
 /// One member's machine: what outlives its process.
 pub struct Host {
     pub id: u64,
@@ -26,6 +29,8 @@ pub struct Host {
 }
 
 pub struct Cluster {
+    /// No two clusters share one, so that none ever talks to another.
+    token: String,
     pub hosts: Vec<Host>,
     pub retention: Retention,
     pub request_timeout: Duration,
@@ -40,22 +45,22 @@ impl Cluster {
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_writer(std::io::stderr)
             .try_init();
-        let mut hosts = Vec::new();
-        for id in 1..=members {
-            // Bound only to learn a free port; the member binds it again.
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap();
-            let (disk, backend) = (MemoryDisk::new(), Arc::new(Memory::new()));
-            hosts.push(Host {
-                id,
-                address,
-                disk,
-                backend,
-                store: None,
-            });
-        }
+        let number = CLUSTERS.fetch_add(1, Ordering::Relaxed);
+        // Addresses of its own for every member of every cluster of every process: a port that the system handed out
+        // could go to somebody else while its member is down.
+        let port = 10_000 + (std::process::id() % 20_000) as u16;
+        let host = |id: u64| Host {
+            id,
+            address: SocketAddr::from(([127, 77, number, id as u8], port)),
+            disk: MemoryDisk::new(),
+            backend: Arc::new(Memory::new()),
+            store: None,
+        };
+        let hosts = (1..=members).map(host).collect();
+        let token = format!("test-{}-{number}", std::process::id());
         let request_timeout = Duration::from_secs(20);
         Self {
+            token,
             hosts,
             retention: Retention::default(),
             request_timeout,
@@ -81,7 +86,7 @@ impl Cluster {
         let member = |host: &Host| Member {
             id: host.id,
             name: format!("m{}", host.id),
-            peer_urls: vec![format!("https://localhost:{}", host.address.port())],
+            peer_urls: vec![format!("https://{}", host.address)],
             client_urls: vec![],
             learner: false,
         };
@@ -91,7 +96,7 @@ impl Cluster {
     pub async fn start_member(&mut self, index: usize) {
         let members = self.members();
         let host = &mut self.hosts[index];
-        let mut options = Options::new(host.id, "test", members);
+        let mut options = Options::new(host.id, self.token.clone(), members);
         options.retention = self.retention;
         options.timing.request = self.request_timeout;
         options.log.segment_bytes = 8 << 20;

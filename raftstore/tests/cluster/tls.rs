@@ -7,15 +7,15 @@ use raftstore::Tls;
 use crate::harness::{Cluster, get, put};
 
 /// A member's certificates, from an authority in `directory`.
-fn certificates(directory: &std::path::Path) -> Tls {
+fn certificates(directory: &std::path::Path, addresses: Vec<std::net::IpAddr>) -> Tls {
     let ca = Ca::generate("peers").unwrap();
     let (ca_cert, ca_key) = (directory.join("ca.crt"), directory.join("ca.key"));
     ca.write(&ca_cert, &ca_key).unwrap();
     let leaf = Leaf {
         common_name: "member".into(),
         organizations: vec![],
-        dns_names: vec!["localhost".into()],
-        ip_addresses: vec!["127.0.0.1".parse().unwrap()],
+        dns_names: vec![],
+        ip_addresses: addresses,
         server: true,
         client: true,
         days: Some(1),
@@ -34,7 +34,8 @@ fn certificates(directory: &std::path::Path) -> Tls {
 async fn a_cluster_works_over_mutual_tls() {
     let directory = tempfile::tempdir().unwrap();
     let mut cluster = Cluster::prepared(3).await;
-    cluster.tls = Some(certificates(directory.path()));
+    let addresses = cluster.hosts.iter().map(|host| host.address.ip()).collect();
+    cluster.tls = Some(certificates(directory.path(), addresses));
     cluster.start_all().await;
     for i in 0..20 {
         put(&cluster.store(i % 3), "key", &i.to_string()).await.unwrap();
