@@ -18,25 +18,51 @@ impl Cluster {
         let directory = tempfile::Builder::new().prefix("proreus-bench-").tempdir()?;
         let start = Instant::now();
         let mut up = Command::new(binary()?)
-            .args(["up", "--masters", &masters.to_string(), "--nodes", &nodes.to_string(), "--data-dir"])
+            .args([
+                "up",
+                "--masters",
+                &masters.to_string(),
+                "--nodes",
+                &nodes.to_string(),
+                "--data-dir",
+            ])
             .arg(directory.path())
             .stdout(Stdio::piped())
             .spawn()
             .context("cannot start proreus")?;
         let mut lines = BufReader::new(up.stdout.take().context("no output")?).lines();
-        let ready = lines.by_ref().map_while(Result::ok).any(|line| line.contains("The cluster is ready"));
-        ensure!(ready, "the cluster did not get ready; see {}/logs", directory.keep().display());
+        let ready = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .any(|line| line.contains("The cluster is ready"));
+        ensure!(
+            ready,
+            "the cluster did not get ready; see {}/logs",
+            directory.keep().display()
+        );
         let ready_after = start.elapsed();
         // Reads on to the end, or `up` would block on a full pipe.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        Ok(Cluster { up, directory, ready_after })
+        Ok(Cluster {
+            up,
+            directory,
+            ready_after,
+        })
     }
 
     pub fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let config = self.directory.path().join("admin.conf");
-        let output = Command::new("kubectl").arg("--kubeconfig").arg(config).args(arguments).output();
+        let output = Command::new("kubectl")
+            .arg("--kubeconfig")
+            .arg(config)
+            .args(arguments)
+            .output();
         let output = output.context("cannot run kubectl")?;
-        ensure!(output.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            output.status.success(),
+            "kubectl {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
@@ -45,7 +71,9 @@ impl Cluster {
         let own = self.directory.path().to_string_lossy().into_owned();
         let mut pids = Vec::new();
         for entry in std::fs::read_dir("/proc").context("cannot list /proc")?.flatten() {
-            let Ok(pid) = entry.file_name().to_string_lossy().parse() else { continue };
+            let Ok(pid) = entry.file_name().to_string_lossy().parse() else {
+                continue;
+            };
             let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
             let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
             if name.trim() == "proreus" && String::from_utf8_lossy(&command).contains(&own) {
@@ -65,7 +93,13 @@ impl Drop for Cluster {
 }
 
 fn binary() -> anyhow::Result<PathBuf> {
-    let path = std::env::current_exe().context("cannot find this program")?.with_file_name("proreus");
-    ensure!(path.exists(), "{} is missing: build it with `cargo build --release --workspace`", path.display());
+    let path = std::env::current_exe()
+        .context("cannot find this program")?
+        .with_file_name("proreus");
+    ensure!(
+        path.exists(),
+        "{} is missing: build it with `cargo build --release --workspace`",
+        path.display()
+    );
     Ok(path)
 }

@@ -25,7 +25,10 @@ pub fn run(seconds: u64) -> anyhow::Result<()> {
         println!("| {name} | {mebibytes:.1} |");
         total += mebibytes;
     }
-    println!("\nready after {:.2} s; {total:.1} MiB RSS; {cpu:.2} % of one core over {seconds} s", cluster.ready_after.as_secs_f64());
+    println!(
+        "\nready after {:.2} s; {total:.1} MiB RSS; {cpu:.2} % of one core over {seconds} s",
+        cluster.ready_after.as_secs_f64()
+    );
     Ok(())
 }
 
@@ -40,15 +43,27 @@ fn ticks(pid: u32) -> anyhow::Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("a process ended while it was measured")?;
     // Fields 14 and 15; the second field may hold spaces and ends with the last parenthesis.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let field = |index: usize| fields.get(index).and_then(|f| f.parse::<u64>().ok()).context("cannot parse stat");
+    let field = |index: usize| {
+        fields
+            .get(index)
+            .and_then(|f| f.parse::<u64>().ok())
+            .context("cannot parse stat")
+    };
     Ok(field(11)? + field(12)?)
 }
 
 fn resident(pid: u32) -> anyhow::Result<(String, f64)> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).context("a process ended while it was measured")?;
-    let kibibytes = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).and_then(|v| v.split_whitespace().next());
+    let kibibytes = status
+        .lines()
+        .find_map(|l| l.strip_prefix("VmRSS:"))
+        .and_then(|v| v.split_whitespace().next());
     let kibibytes: f64 = kibibytes.context("no VmRSS")?.parse()?;
     let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let subcommand = String::from_utf8_lossy(&command).split('\0').nth(1).unwrap_or("?").to_string();
+    let subcommand = String::from_utf8_lossy(&command)
+        .split('\0')
+        .nth(1)
+        .unwrap_or("?")
+        .to_string();
     Ok((format!("proreus {subcommand}"), kibibytes / 1024.0))
 }
