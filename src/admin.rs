@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
@@ -33,14 +35,26 @@ pub async fn wait_for_api(client: &Client) {
     }
 }
 
-/// Waits until `count` nodes are Ready.
-pub async fn wait_for_nodes(client: &Client, count: usize) {
+/// Waits until `count` nodes are Ready and have said so since `since`: what they said in an earlier run does not count.
+pub async fn wait_for_nodes(client: &Client, count: usize, since: Timestamp) {
     let nodes: Api<Node> = Api::all(client.clone());
+    let leases: Api<Lease> = Api::namespaced(client.clone(), "kube-node-lease");
     loop {
-        if let Ok(list) = nodes.list(&ListParams::default()).await
-            && list.items.iter().filter(|n| is_ready(n)).count() >= count
-        {
-            return;
+        let all = ListParams::default();
+        let (nodes, leases) = tokio::join!(nodes.list(&all), leases.list(&all));
+        if let (Ok(nodes), Ok(leases)) = (nodes, leases) {
+            let renewed = |lease: &&Lease| {
+                lease
+                    .spec
+                    .as_ref()
+                    .and_then(|s| s.renew_time.as_ref())
+                    .is_some_and(|t| t.0 >= since)
+            };
+            let alive: Vec<_> = leases.items.iter().filter(renewed).map(|l| &l.metadata.name).collect();
+            let ready = |node: &&Node| is_ready(node) && alive.contains(&&node.metadata.name);
+            if nodes.items.iter().filter(ready).count() >= count {
+                return;
+            }
         }
         tokio::time::sleep(POLL).await;
     }

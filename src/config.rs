@@ -102,8 +102,9 @@ pub struct Bind {
     pub to: PathBuf,
 }
 
-fn default_log() -> String {
-    "info".into()
+/// The log filter unless told otherwise: libraries speak up only when something is wrong.
+pub fn default_log() -> String {
+    "info,openraft=warn,hickory_server=warn".into()
 }
 
 fn default_cgroup_parent() -> String {

@@ -5,6 +5,7 @@
 //! that new, and only then do the components act. A deposed leader's late write fails its compare in the store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use apiserver::{Fence, Server, User};
@@ -16,6 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 /// The key whose revision is the fence token.
 const FENCE_KEY: &[u8] = b"/proreus/fence";
+
+/// How long a member waits that still leads when its components have ended.
+const PAUSE_BETWEEN_TENURES: Duration = Duration::from_secs(1);
 
 pub struct Leader {
     pub server: Arc<Server>,
@@ -44,6 +48,13 @@ impl Leader {
                 () = self.lead(&informers, &tenure) => {}
             }
             tenure.cancel();
+            // A component that ends at once, again and again, must not keep the store busy with new fences.
+            if leadership.borrow().leading {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(PAUSE_BETWEEN_TENURES) => {}
+                }
+            }
             if stop.is_cancelled() {
                 return Ok(());
             }

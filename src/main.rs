@@ -11,6 +11,7 @@ mod config;
 mod kubeconfig;
 mod leader;
 mod node_init;
+mod output;
 mod server;
 mod shutdown;
 mod status;

@@ -26,6 +26,8 @@ const DATA_DIRECTORY: &str = "/var/lib/proreus";
 const BOOTSTRAP_RETRY: Duration = Duration::from_millis(100);
 
 pub fn run(path: &Path) -> anyhow::Result<()> {
+    // The store holds every secret: what this process writes is its user's alone.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     let config = ServerConfig::load(path)?;
     telemetry::init(&config.log)?;
     if let Some(file) = &config.pid_file {

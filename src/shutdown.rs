@@ -1,11 +1,9 @@
-//! Signals to a stop token: SIGTERM and SIGINT ask for an orderly stop, a second one exits at once.
+//! Signals to a stop token: SIGTERM and SIGINT ask for an orderly stop. A second one changes nothing: stopping at once would
+//! leave behind what is being removed. SIGKILL remains for the impatient.
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-
-/// Exit code of a process that was asked twice to stop, as shells report SIGINT.
-const IMPATIENT: i32 = 130;
 
 /// A token that is cancelled by the first SIGTERM or SIGINT. Call it inside the runtime.
 pub fn token() -> anyhow::Result<CancellationToken> {
@@ -14,14 +12,9 @@ pub fn token() -> anyhow::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let token = stop.clone();
     tokio::spawn(async move {
-        let mut signals = 0;
         loop {
             tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-            signals += 1;
             token.cancel();
-            if signals > 1 {
-                std::process::exit(IMPATIENT);
-            }
         }
     });
     Ok(stop)

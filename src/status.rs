@@ -15,6 +15,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::commands::{Output, StatusArgs};
 use crate::config;
+use crate::output::say;
 use crate::up::layout::{Layout, Node};
 use crate::up::processes;
 
@@ -133,7 +134,7 @@ fn print_json(members: &[Member], nodes: &[NodeLine]) -> anyhow::Result<()> {
         "leader": members.iter().find(|m| m.is_leader()).map(|m| &m.name),
         "revision": members.iter().filter_map(|m| m.report.as_ref()).map(|r| r.revision).max(),
     });
-    println!(
+    say!(
         "{}",
         serde_json::to_string_pretty(&document).context("cannot encode the status")?
     );
@@ -141,9 +142,13 @@ fn print_json(members: &[Member], nodes: &[NodeLine]) -> anyhow::Result<()> {
 }
 
 fn print_table(members: &[Member], nodes: &[NodeLine]) {
-    println!(
+    say!(
         "{:<12} {:<8} {:<14} {:>6} {:>10}  ADDRESS",
-        "MEMBER", "PID", "STATE", "TERM", "REVISION"
+        "MEMBER",
+        "PID",
+        "STATE",
+        "TERM",
+        "REVISION"
     );
     for member in members {
         let (term, revision) = match &member.report {
@@ -151,20 +156,25 @@ fn print_table(members: &[Member], nodes: &[NodeLine]) {
             None => ("-".into(), "-".into()),
         };
         let (pid, state) = (shown(member.pid), member.state());
-        println!(
+        say!(
             "{:<12} {pid:<8} {state:<14} {term:>6} {revision:>10}  {}",
-            member.name, member.address
+            member.name,
+            member.address
         );
     }
     if !nodes.is_empty() {
-        println!(
+        say!(
             "\n{:<12} {:<8} {:<14} {:>6} {:>10}  ADDRESS",
-            "NODE", "PID", "STATE", "", ""
+            "NODE",
+            "PID",
+            "STATE",
+            "",
+            ""
         );
     }
     for node in nodes {
         let state = if node.pid.is_some() { "running" } else { "stopped" };
-        println!(
+        say!(
             "{:<12} {:<8} {state:<14} {:>6} {:>10}  {}",
             node.name,
             shown(node.pid),
@@ -178,8 +188,8 @@ fn print_table(members: &[Member], nodes: &[NodeLine]) {
         .chain(nodes.iter().filter(|n| n.pid.is_none()).map(|n| &n.start_command))
         .collect();
     if !stopped.is_empty() {
-        println!("\nStart what is stopped with:");
-        stopped.iter().for_each(|command| println!("  {command}"));
+        say!("\nStart what is stopped with:");
+        stopped.iter().for_each(|command| say!("  {command}"));
     }
 }
 
@@ -213,7 +223,15 @@ pub async fn serve(root: PathBuf, report: impl Fn() -> Report) -> anyhow::Result
     let listener = tokio::net::UnixListener::bind(socket_path(&directory));
     let listener = listener.with_context(|| format!("cannot listen on {}", root.join(SOCKET).display()))?;
     loop {
-        let (mut stream, _) = listener.accept().await.context("the status socket failed")?;
+        let mut stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            // Out of file descriptors, most likely; showing the status is no reason to end a master.
+            Err(error) => {
+                tracing::warn!(%error, "the status socket cannot accept");
+                tokio::time::sleep(ANSWER_TIMEOUT).await;
+                continue;
+            }
+        };
         let answer = serde_json::to_vec(&report()).context("cannot encode the status")?;
         // Whoever asked may have gone; that is theirs.
         let _ = tokio::time::timeout(ANSWER_TIMEOUT, stream.write_all(&answer)).await;

@@ -54,7 +54,15 @@ impl Patch {
         match self {
             Patch::Json(patch) => {
                 let mut patched = original.clone();
-                json_patch::patch(&mut patched, patch).map_err(|error| refused(&error))?;
+                let mut copied_bytes = 0;
+                for operation in &patch.0 {
+                    copied_bytes += copied(operation, &patched);
+                    if copied_bytes > crate::limits::BODY_BYTES_MAX {
+                        return Err(ApiError::too_large(crate::limits::BODY_BYTES_MAX));
+                    }
+                    let one = std::slice::from_ref(operation);
+                    json_patch::patch(&mut patched, one).map_err(|error| refused(&error))?;
+                }
                 object(patched)
             }
             Patch::Merge(patch) => Ok(api::merge_patch(original.clone(), patch.clone())),
@@ -65,6 +73,16 @@ impl Patch {
                 api::strategic_merge(schema, original.clone(), patch.clone()).map_err(|error| refused(&error))
             }
         }
+    }
+}
+
+/// How much an operation copies. Copies of copies double: a small patch could grow an object without end.
+fn copied(operation: &json_patch::PatchOperation, object: &Value) -> usize {
+    match operation {
+        json_patch::PatchOperation::Copy(copy) => object
+            .pointer(copy.from.as_str())
+            .map_or(0, |value| value.to_string().len()),
+        _ => 0,
     }
 }
 

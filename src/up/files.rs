@@ -3,12 +3,13 @@
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 use super::layout::{Layout, Node};
 use crate::certs::Authorities;
 use crate::config::{self, AgentConfig, Bind, Master, ServerConfig};
 use crate::kubeconfig::Kubeconfig;
+use crate::output::say;
 
 /// Directories that a node's programs expect at fixed paths, with the name under the node's own directory.
 const NODE_BINDS: [(&str, &str); 6] = [
@@ -54,6 +55,12 @@ pub fn images(arguments: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
                     .filter(|p| p.extension().is_some_and(|e| e == "tar")),
             );
         } else {
+            let archive = path.extension().is_some_and(|e| e == "tar");
+            ensure!(
+                archive,
+                "--images: {} is not an image archive: its name has to end in .tar",
+                path.display()
+            );
             archives.push(path.clone());
         }
     }
@@ -100,7 +107,7 @@ fn write_master(directory: &Path, layout: &Layout, master: &Master, authorities:
         masters: layout.masters.clone(),
         cluster_token: layout.id.clone(),
         pid_file: Some(root.join("pid")),
-        log: "info".into(),
+        log: config::default_log(),
     };
     config::write(&root.join("config.yaml"), &server)
 }
@@ -131,7 +138,7 @@ fn write_node(
         teardown: true,
         binds: NODE_BINDS.into_iter().map(bind).collect::<anyhow::Result<_>>()?,
         pid_file: Some(root.join("pid")),
-        log: "info".into(),
+        log: config::default_log(),
     };
     config::write(&root.join("config.yaml"), &agent)
 }
@@ -174,13 +181,13 @@ fn quoted(path: &Path) -> String {
 /// Tells the user what to type next.
 pub fn print_next_steps(directory: &Path, layout: &Layout) {
     let directory = directory.display();
-    println!("\nThe cluster is ready. In another terminal:\n");
-    println!("  . {directory}/env");
-    println!(
+    say!("\nThe cluster is ready. In another terminal:\n");
+    say!("  . {directory}/env");
+    say!(
         "  kubectl get {}",
         if layout.nodes.is_empty() { "namespaces" } else { "nodes" }
     );
-    println!("  etcdctl endpoint status --write-out=table");
-    println!("  proreus status --data-dir {directory}\n");
-    println!("Ctrl-C stops it; the data stays.");
+    say!("  etcdctl endpoint status --write-out=table");
+    say!("  proreus status --data-dir {directory}\n");
+    say!("Ctrl-C stops it; the data stays.");
 }

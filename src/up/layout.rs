@@ -11,6 +11,7 @@ use super::capabilities::Capabilities;
 use super::network;
 use crate::commands::UpArgs;
 use crate::config::{self, Master};
+use crate::output::say;
 
 const API_PORT: u16 = 6443;
 const CLIENT_PORT: u16 = 2379;
@@ -87,7 +88,7 @@ fn node_count(args: &UpArgs, capabilities: &Capabilities) -> anyhow::Result<u8> 
     let why = capabilities.missing.join("; ");
     match args.nodes {
         Some(nodes) => bail!("--nodes {nodes}: no node can run on this machine: {why}"),
-        None => println!("running the control plane alone: {why}"),
+        None => say!("running the control plane alone: {why}"),
     }
     Ok(0)
 }

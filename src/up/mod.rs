@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin;
 use crate::commands::UpArgs;
+use crate::output::say;
 use crate::shutdown;
 use capabilities::Capabilities;
 use layout::Layout;
@@ -46,16 +47,17 @@ async fn up(args: UpArgs) -> anyhow::Result<()> {
     let _lock = files::lock(&directory)?;
     let capabilities = Capabilities::detect();
     let layout = layout::resolve(&directory, &args, &capabilities)?;
+    let host = network::HostClaim::take(&layout)?;
     let images = files::images(&args.images)?;
     phases.done(&format!("layout: {}", layout.summary()));
     files::write(&directory, &layout, &images)?;
     phases.done("certificates and configuration");
     processes::stop_leftovers(&layout, &directory).await;
-    network::remove(&layout, &directory);
+    network::remove(&layout, host.as_ref());
     let outcome = run_cluster(&directory, &layout, &phases, &stop).await;
     processes::stop_leftovers(&layout, &directory).await;
-    network::remove(&layout, &directory);
-    println!("stopped; the data stays in {}", directory.display());
+    network::remove(&layout, host.as_ref());
+    say!("stopped; the data stays in {}", directory.display());
     outcome
 }
 
@@ -65,7 +67,7 @@ async fn run_cluster(
     phases: &Phases,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    network::create(layout, directory)?;
+    network::create(layout)?;
     phases.done("network");
     let listener = TcpListener::bind(("127.0.0.1", layout.api_port))
         .await
@@ -84,7 +86,7 @@ async fn run_cluster(
         Ok(()) => supervise(directory, layout, &mut processes, stop).await,
         Err(error) => Err(error),
     };
-    println!("stopping");
+    say!("stopping");
     processes.stop(layout).await;
     balancing.cancel();
     balancer.await.context("the balancer failed")?;
@@ -99,12 +101,13 @@ async fn wait_ready(
     stop: &CancellationToken,
     phases: &Phases,
 ) -> anyhow::Result<()> {
+    let started = k8s_openapi::jiff::Timestamp::now();
     processes.start_nodes(layout)?;
     let client = admin::client(&files::admin_conf(directory)).await?;
     let waiting = async {
         admin::wait_for_api(&client).await;
         phases.done("API ready");
-        admin::wait_for_nodes(&client, layout.nodes.len()).await;
+        admin::wait_for_nodes(&client, layout.nodes.len(), started).await;
         if !layout.nodes.is_empty() {
             phases.done("nodes ready");
         }
@@ -131,7 +134,7 @@ async fn supervise(
         tokio::select! {
             _ = stop.cancelled() => return Ok(()),
             exited = processes.next_exit() => {
-                println!("{exited}; start it again with:\n  {}", layout.restart_command(directory, &exited.name)?);
+                say!("{exited}; start it again with:\n  {}", layout.restart_command(directory, &exited.name)?);
             }
         }
     }
@@ -152,6 +155,6 @@ impl Phases {
     }
 
     fn done(&self, what: &str) {
-        println!("[{:6.2} s] {what}", self.start.elapsed().as_secs_f64());
+        say!("[{:6.2} s] {what}", self.start.elapsed().as_secs_f64());
     }
 }

@@ -2,26 +2,24 @@
 //! are several, and masquerading for what leaves them. Driven through iproute2 and nft; removal is idempotent.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::fs::{File, TryLockError};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
 use super::layout::{Bridge, Layout, Node};
 use crate::config::DNS_SERVICE_ADDRESS;
+use crate::output::say;
 
 /// The service proxy's table and the pods' bridge, under the names their crates give them by default.
 const PROXY_TABLE: &str = "proreus-proxy";
 const POD_BRIDGE: &str = "cni0";
-/// Says, in the data directory, that this cluster's node uses the host's network.
-const HOST_CLAIM: &str = "host-network";
+/// Locked by the cluster whose node uses the host's network.
+const HOST_LOCK: &str = "/run/proreus-host-network.lock";
 
 /// Makes the bridge, the masters' addresses and the nodes' namespaces.
-pub fn create(layout: &Layout, directory: &Path) -> anyhow::Result<()> {
+pub fn create(layout: &Layout) -> anyhow::Result<()> {
     let Some(bridge) = &layout.bridge else { return Ok(()) };
-    if uses_host(layout) {
-        claim_host(directory)?;
-    }
     ip(&format!("link add {} type bridge forward_delay 0", bridge.name))?;
     ip(&format!("addr add {}/24 dev {}", bridge.gateway(), bridge.name))?;
     for master in &layout.masters {
@@ -99,35 +97,42 @@ fn table(bridge: &Bridge) -> String {
 }
 
 /// Removes whatever [`create`] made, as far as it is there.
-pub fn remove(layout: &Layout, directory: &Path) {
+pub fn remove(layout: &Layout, host: Option<&HostClaim>) {
     let Some(bridge) = &layout.bridge else { return };
     for namespace in layout.nodes.iter().filter_map(|n| n.namespace.as_ref()) {
         // A namespace dies late; its link would still be there at the next start.
         quietly("ip", &["link", "del", &outer_link(namespace)]);
         quietly("ip", &["netns", "del", namespace]);
     }
-    if directory.join(HOST_CLAIM).exists() {
+    if host.is_some() {
         remove_host_node();
-        let _ = std::fs::remove_file(directory.join(HOST_CLAIM));
     }
     quietly("nft", &["delete", "table", "ip", &table(bridge)]);
     quietly("ip", &["link", "del", &bridge.name]);
 }
 
-fn uses_host(layout: &Layout) -> bool {
-    layout.nodes.iter().any(|n| n.namespace.is_none())
+/// The right to use the host's network for a node: its bridge, table and DNS address have fixed names, so one cluster
+/// at a time has it. It ends with the process.
+pub struct HostClaim {
+    _lock: File,
 }
 
-/// One node at a time can use the host's network: its bridge, table and DNS address have fixed names.
-fn claim_host(directory: &Path) -> anyhow::Result<()> {
-    if Path::new("/sys/class/net").join(POD_BRIDGE).exists() {
-        bail!(
-            "the host's network already carries pods (link {POD_BRIDGE}), so a single node cannot use it: stop the other \
-             cluster, or start this one in a new --data-dir with --nodes 2, whose nodes have networks of their own"
-        );
+impl HostClaim {
+    /// Takes the claim if the layout needs it. Only who has it may remove what such a node leaves behind.
+    pub fn take(layout: &Layout) -> anyhow::Result<Option<HostClaim>> {
+        if layout.bridge.is_none() || !layout.nodes.iter().any(|n| n.namespace.is_none()) {
+            return Ok(None);
+        }
+        let file = File::create(HOST_LOCK).with_context(|| format!("cannot create {HOST_LOCK}"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(HostClaim { _lock: file })),
+            Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {HOST_LOCK}")),
+            Err(TryLockError::WouldBlock) => bail!(
+                "another cluster's node uses this machine's network: stop that cluster, or start this one in a new \
+                 --data-dir with --nodes 2, whose nodes have networks of their own"
+            ),
+        }
     }
-    pki::write_public(&directory.join(HOST_CLAIM), "")?;
-    Ok(())
 }
 
 /// A node on the host's network removes its own traces when it stops; these are left when it was killed.
@@ -178,18 +183,19 @@ fn quietly(program: &str, arguments: &[&str]) {
     if let Err(error) = run(program, arguments) {
         let text = format!("{error:#}");
         if !ABSENT.iter().any(|absent| text.contains(absent)) {
-            println!("{text}");
+            say!("{text}");
         }
     }
 }
 
 /// What iproute2 and nft say when there is nothing to remove.
-const ABSENT: [&str; 5] = [
+const ABSENT: [&str; 6] = [
     "Cannot find device",
     "No such file or directory",
     "Cannot assign requested address",
     "cannot run",
     "does not exist",
+    "Address not found",
 ];
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ use tokio::sync::mpsc;
 
 use super::layout::{Layout, Node};
 
+use crate::output::say;
+
 /// How long processes may take to stop in order before they are killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often a stopping process is looked at.
@@ -84,6 +86,10 @@ impl Processes {
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {name}: {}", command.join(" ")))?;
+        // The process writes its own id too; until then it could not be found to be stopped.
+        if let Some(pid) = child.id() {
+            pki::write_public(&self.directory.join(name).join("pid"), &pid.to_string())?;
+        }
         let (name, sender) = (name.to_string(), self.sender.clone());
         tokio::spawn(async move {
             let status = child.wait().await.ok();
@@ -123,6 +129,17 @@ impl Processes {
 
 /// Stops every process of this cluster that still runs, whoever started it, and removes its cgroups.
 pub async fn stop_leftovers(layout: &Layout, directory: &Path) {
+    let names = || {
+        layout
+            .nodes
+            .iter()
+            .map(|n| n.name.as_str())
+            .chain(layout.masters.iter().map(|m| m.name.as_str()))
+    };
+    let left: Vec<&str> = names().filter(|name| running(directory, name).is_some()).collect();
+    if !left.is_empty() {
+        say!("stopping what still runs: {}", left.join(", "));
+    }
     stop_named(directory, layout.nodes.iter().map(|n| n.name.as_str())).await;
     stop_named(directory, layout.masters.iter().map(|m| m.name.as_str())).await;
     remove_cgroups(&layout.cgroup());
@@ -176,7 +193,7 @@ async fn stop_named(directory: &Path, names: impl Iterator<Item = &str>) {
         alive.retain(|name, pid| running(directory, name) == Some(*pid));
         if tokio::time::Instant::now() >= deadline {
             for (name, pid) in &alive {
-                println!(
+                say!(
                     "{name} (pid {pid}) did not stop in {} s: killing it",
                     STOP_TIMEOUT.as_secs()
                 );

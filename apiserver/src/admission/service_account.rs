@@ -56,16 +56,38 @@ impl Admission for ServiceAccount {
         if !text(request.object, "spec.serviceAccountName").is_empty() {
             return refuse("a mirror pod may not reference service accounts");
         }
-        let secret = list(request.object, "spec.volumes")
-            .iter()
-            .any(|v| at(v, "secret").is_some());
-        if secret {
-            refuse("a mirror pod may not reference secrets")
-        } else {
-            Ok(())
+        // A node may read what its pods refer to: a pod it makes itself must refer to nothing.
+        match request.object.get("spec").and_then(reference) {
+            Some(field) => refuse(&format!("a mirror pod may not refer to other objects, as {field} does")),
+            None => Ok(()),
         }
     }
 }
+
+/// The first field of a pod's spec that names another object of the namespace.
+fn reference(value: &Value) -> Option<&str> {
+    match value {
+        Value::Object(fields) => fields.iter().find_map(|(name, inner)| {
+            let refers = REFERENCES.contains(&name.as_str()) && (inner.is_object() || inner.is_array());
+            if refers { Some(name.as_str()) } else { reference(inner) }
+        }),
+        Value::Array(items) => items.iter().find_map(reference),
+        _ => None,
+    }
+}
+
+/// Fields by which a pod refers to secrets, config maps and claims.
+const REFERENCES: &[&str] = &[
+    "configMap",
+    "configMapKeyRef",
+    "configMapRef",
+    "imagePullSecrets",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+    "secretKeyRef",
+    "secretRef",
+];
 
 fn creates_pod(request: &AdmissionRequest<'_>) -> bool {
     request.operation == Operation::Create && (request.group, request.resource, request.subresource) == ("", "pods", "")

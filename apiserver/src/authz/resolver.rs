@@ -43,7 +43,7 @@ impl Subject {
 
     fn is(&self, who: Who<'_>) -> bool {
         match self {
-            Subject::User(name) => name == "*" || name == who.name,
+            Subject::User(name) => *name == who.name,
             Subject::Group(group) => who.groups.contains(group),
             Subject::ServiceAccount(user) => user == who.name,
         }

@@ -56,7 +56,9 @@ impl Registry {
         served.strategy.begin_create(self, context, &mut object).await?;
         let written = self.write_new(&target, &mut object, generated).await;
         match &written {
-            Err(_) => served.strategy.abort_create(self, context, &object).await,
+            Err(error) if had_no_effect(error) => served.strategy.abort_create(self, context, &object).await,
+            // It may be stored: what it took stays taken, and the repair gives back what nothing uses.
+            Err(_) => {}
             Ok(_) if context.dry_run => served.strategy.abort_create(self, context, &object).await,
             Ok(written) => served.strategy.after_create(self, context, &written.value()?).await,
         }
@@ -117,4 +119,9 @@ impl Registry {
         item.map(Written::Stored)
             .map_err(|error| from_storage(error, &served.name, name))
     }
+}
+
+/// Whether a failed create certainly stored nothing: it was refused, rather than lost on its way.
+fn had_no_effect(error: &ApiError) -> bool {
+    (400..500).contains(&error.code) && error.code != 408
 }

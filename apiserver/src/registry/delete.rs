@@ -31,6 +31,8 @@ pub enum Deleted {
 enum Step {
     Done(Deleted),
     Again(Option<Current>),
+    /// The write itself failed: with what result, nobody knows.
+    Failed(ApiError),
 }
 
 impl Registry {
@@ -63,6 +65,7 @@ impl Registry {
             match self.attempt_delete(&target, &current, options).await {
                 Ok(Step::Done(deleted)) => return Ok(deleted),
                 Ok(Step::Again(Some(now))) => current = now,
+                Ok(Step::Failed(error)) => return Err(error),
                 Err(error) if current.fresh => return Err(error),
                 Ok(Step::Again(None)) | Err(_) => {
                     current = storage
@@ -88,11 +91,13 @@ impl Registry {
         let mut new = old.clone();
         propagate(target.served, &mut new, options);
         let deletion = target.served.strategy.begin_delete(&mut new, options);
-        match decide(target.served, &mut new, &old, deletion, Timestamp::now()) {
+        let written = match decide(target.served, &mut new, &old, deletion, Timestamp::now()) {
             Verdict::Unchanged => Ok(Step::Done(Deleted::Marked(Written::Stored(current.item.clone())))),
             Verdict::Mark => self.mark(target, current, new).await,
             Verdict::Remove => self.remove(target, current, new).await,
-        }
+        };
+        // A write that failed may have happened all the same; only the client can decide to repeat it.
+        Ok(written.unwrap_or_else(Step::Failed))
     }
 
     async fn mark(self: &Arc<Registry>, target: &Target<'_>, current: &Current, new: Value) -> Result<Step, ApiError> {
@@ -231,9 +236,14 @@ fn decide(served: &Served, new: &mut Value, old: &Value, deletion: Deletion, now
 
 /// The deletion time says when the grace period ends; a shorter grace moves it forward, measured from when deletion began.
 fn mark(new: &mut Value, since: Option<Timestamp>, pending: i64, seconds: i64, now: Timestamp) {
-    let began = since.map_or(now, |at| at - SignedDuration::from_secs(pending));
+    let began = since.map_or(now, |at| {
+        at.checked_sub(SignedDuration::from_secs(pending)).unwrap_or(at)
+    });
     let first = since.is_none();
-    let ends = began + SignedDuration::from_secs(seconds);
+    // However long a grace period asks for, it ends within what a timestamp can say.
+    let ends = began
+        .checked_add(SignedDuration::from_secs(seconds))
+        .unwrap_or(Timestamp::MAX);
     let generation = number(new, "metadata.generation");
     let metadata = metadata::metadata(new);
     metadata.insert("deletionTimestamp".into(), rfc3339(ends).into());

@@ -33,6 +33,8 @@ enum Step {
     Done(Written),
     /// Somebody else wrote: go on from this state, or from a fresh read.
     Again(Option<Current>),
+    /// The write itself failed: with what result, nobody knows.
+    Failed(ApiError),
 }
 
 impl Registry {
@@ -93,6 +95,7 @@ impl Registry {
             match self.attempt(&target, &current, transform).await {
                 Ok(Step::Done(written)) => return Ok(Updated::Changed(written)),
                 Ok(Step::Again(Some(now))) => current = now,
+                Ok(Step::Failed(error)) => return Err(error),
                 // This member's copy may be what made it fail: only a fresh one can refuse.
                 Err(error) if current.fresh => return Err(error),
                 Ok(Step::Again(None)) | Err(_) => {
@@ -133,7 +136,9 @@ impl Registry {
         strategy
             .begin_update(self, target.context, target.subresource, &old, &mut new)
             .await?;
-        self.store_update(target, current, &old, new).await
+        // A write that failed may have happened all the same; only the client can decide to repeat it.
+        let stored = self.store_update(target, current, &old, new).await;
+        Ok(stored.unwrap_or_else(Step::Failed))
     }
 
     async fn store_update(

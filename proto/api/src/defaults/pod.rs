@@ -125,6 +125,10 @@ fn field_ref(holder: &mut Object) {
     if let Some(reference) = object(holder, "fieldRef") {
         set(reference, "apiVersion", "v1");
     }
+    // Not optional in the type: Kubernetes always writes it, and kubectl compares templates with it.
+    if let Some(reference) = object(holder, "resourceFieldRef") {
+        set(reference, "divisor", "0");
+    }
 }
 
 fn volume(volume: &mut Object) {
