@@ -89,6 +89,7 @@ async fn agent(
     let machine = Machine::detect(&config.root_dir);
     let events: Arc<dyn Events> = Arc::new(Recorder::new(client.clone(), "kubelet", &config.node_name));
     let services = informers.watch::<Service>();
+    let known_services = services.clone();
     let node = Arc::new(Node {
         config: config.clone(),
         runtime: runtime.clone(),
@@ -133,6 +134,11 @@ async fn agent(
     }
     events.node(&config.node_name, "Starting", "Starting kubelet.".into());
 
+    // Containers are told of services when they start and never again, so services must be known by then.
+    tokio::select! {
+        () = known_services.synced() => {}
+        () = stop.cancelled() => {}
+    }
     let scope = Scope::fields(format!("spec.nodeName={}", config.node_name));
     let cache = informers.watch_scope::<Typed<Pod>>(scope);
     let subscription = {

@@ -4,7 +4,8 @@
 //! details, so an idle node costs two small calls a second, and a missed event cannot exist.
 //!
 //! **Promises.** A pod's view is replaced whole. Whoever changes a pod calls [`Relist::refresh`] and sees the effect
-//! of its own calls. A pod whose view changed is reported once per change.
+//! of its own calls: a full list that was begun before that is never stored over it, or a worker could start a container
+//! that it has just started. A pod whose view changed is reported once per change.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -31,6 +32,40 @@ struct State {
     /// Addresses by sandbox id. They never change while a sandbox is ready.
     addresses: HashMap<String, Vec<String>>,
     read_at: Option<Instant>,
+    /// Counts reads of single pods.
+    clock: u64,
+    /// When, by `clock`, each pod was last read by itself.
+    touched: HashMap<String, u64>,
+}
+
+impl State {
+    fn touch(&mut self, uid: &str) {
+        self.clock += 1;
+        self.touched.insert(uid.to_owned(), self.clock);
+    }
+
+    /// Stores a full list that was begun at `begun`, except for pods that were read since. Returns who changed.
+    fn store(&mut self, views: HashMap<String, (PodId, PodView)>, begun: u64) -> Vec<String> {
+        self.read_at = Some(Instant::now());
+        let mut new: HashMap<String, (PodId, Arc<PodView>)> = views
+            .into_iter()
+            .map(|(uid, (id, view))| (uid, (id, Arc::new(view))))
+            .collect();
+        for uid in self.touched.iter().filter(|(_, at)| **at > begun).map(|(uid, _)| uid) {
+            match self.pods.get(uid) {
+                Some(newer) => new.insert(uid.clone(), newer.clone()),
+                None => new.remove(uid),
+            };
+        }
+        self.touched.retain(|_, at| *at > begun);
+        let gone = self.pods.keys().filter(|uid| !new.contains_key(*uid));
+        let other = new
+            .iter()
+            .filter(|(uid, (_, view))| self.pods.get(*uid).is_none_or(|(_, old)| old != view));
+        let changed = gone.chain(other.map(|(uid, _)| uid)).cloned().collect();
+        self.pods = new;
+        changed
+    }
 }
 
 impl Relist {
@@ -67,28 +102,12 @@ impl Relist {
 
     /// Reads everything; returns the uids of the pods whose view changed.
     pub async fn refresh_all(&self) -> Result<Vec<String>, Error> {
+        let begun = self.state.lock().clock;
         let sandboxes = self.runtime.list_pod_sandbox(None).await?;
         let containers = self.runtime.list_containers(None).await?;
         self.forget_gone(&sandboxes, &containers);
         let views = self.views(sandboxes, containers).await?;
-        let mut state = self.state.lock();
-        state.read_at = Some(Instant::now());
-        let mut changed: Vec<String> = state
-            .pods
-            .keys()
-            .filter(|uid| !views.contains_key(*uid))
-            .cloned()
-            .collect();
-        for (uid, (_, view)) in &views {
-            if state.pods.get(uid).is_none_or(|(_, old)| **old != *view) {
-                changed.push(uid.clone());
-            }
-        }
-        state.pods = views
-            .into_iter()
-            .map(|(uid, (id, view))| (uid, (id, Arc::new(view))))
-            .collect();
-        Ok(changed)
+        Ok(self.state.lock().store(views, begun))
     }
 
     /// Reads one pod.
@@ -97,6 +116,7 @@ impl Relist {
         let containers = self.runtime.list_containers(Some(uid)).await?;
         let mut views = self.views(sandboxes, containers).await?;
         let mut state = self.state.lock();
+        state.touch(uid);
         match views.remove(uid) {
             Some((id, view)) => {
                 let view = Arc::new(view);
@@ -244,5 +264,38 @@ mod tests {
         fake.remove_pod_sandbox(&pod).await.unwrap();
         assert_eq!(relist.refresh_all().await.unwrap(), ["u"]);
         assert!(relist.pods().is_empty());
+    }
+
+    #[test]
+    fn a_full_list_does_not_hide_what_was_read_after_it_began() {
+        let id = |uid: &str| PodId {
+            namespace: "n".into(),
+            name: "p".into(),
+            uid: uid.into(),
+        };
+        let sandbox = SandboxView {
+            id: "new".into(),
+            ready: true,
+            attempt: 1,
+            created_at: 1,
+            ips: vec![],
+        };
+        let new = PodView {
+            sandboxes: vec![sandbox],
+            containers: vec![],
+        };
+        let mut state = State::default();
+        let begun = state.clock;
+        state.pods.insert("a".into(), (id("a"), Arc::new(new.clone())));
+        state.touch("a");
+        state.touch("removed");
+        let old = |uid: &str| (uid.to_owned(), (id(uid), PodView::default()));
+        let changed = state.store([old("a"), old("removed"), old("other")].into(), begun);
+        assert_eq!(changed, ["other"]);
+        assert_eq!(*state.pods["a"].1, new);
+        assert!(!state.pods.contains_key("removed"));
+        // A list that begins now has seen everything.
+        let begun = state.clock;
+        assert_eq!(state.store([old("a"), old("other")].into(), begun), ["a"]);
     }
 }

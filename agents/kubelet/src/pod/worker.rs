@@ -51,6 +51,8 @@ pub struct Worker {
     probes: Probes,
     view: Arc<PodView>,
     sent: Option<PodStatus>,
+    /// The effect of the last steps could not be read: `view` must not be decided on.
+    blind: bool,
     volumes_checked_at: Timestamp,
 }
 
@@ -78,6 +80,7 @@ impl Worker {
             probes,
             view,
             sent: None,
+            blind: false,
             volumes_checked_at: now,
         }
     }
@@ -106,6 +109,9 @@ impl Worker {
 
     /// Steps until nothing is left to do now; returns how long to sleep.
     async fn sync(&mut self, pod: &Arc<Pod>) -> Duration {
+        if self.blind && self.refresh(pod).await.is_err() {
+            return limits::POD_RETRY_INTERVAL;
+        }
         self.refresh_volumes(pod).await;
         for _ in 0..limits::STEPS_PER_SYNC_MAX {
             self.follow_probes(pod);
@@ -290,7 +296,9 @@ impl Worker {
     }
 
     async fn refresh(&mut self, pod: &Pod) -> Result<(), Error> {
+        self.blind = true;
         self.view = self.node.relist.refresh(spec::uid(pod)).await?;
+        self.blind = false;
         Ok(())
     }
 
