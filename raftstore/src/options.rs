@@ -47,7 +47,8 @@ pub struct Options {
 /// Clocks of the protocol.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
-    /// A leader sends heartbeats this often. Has to exceed the disk's slowest usual sync.
+    /// A leader sends heartbeats this often, and does not count one that is answered later than this. Has to exceed the
+    /// disk's slowest usual sync, and how long a member may wait for a processor.
     pub heartbeat: Duration,
     /// The shortest a follower waits before it stands for election.
     pub election_min: Duration,
@@ -81,9 +82,9 @@ impl Default for Retention {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            heartbeat: Duration::from_millis(100),
-            election_min: Duration::from_millis(300),
-            election_max: Duration::from_millis(600),
+            heartbeat: Duration::from_millis(150),
+            election_min: Duration::from_millis(500),
+            election_max: Duration::from_millis(1_000),
             request: REQUEST_TIMEOUT,
         }
     }

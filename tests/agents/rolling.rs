@@ -45,6 +45,7 @@ async fn settled(world: &World, name: &str, replicas: i64, image: &str) -> bool 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deployment_rolls_out_updates_and_goes_back() {
     let world = World::new(&["n1", "n2", "n3"]).await;
+    world.usable(&["n1", "n2", "n3"]).await;
     world
         .admin
         .create::<Value>(&DEPLOYMENTS, Some("default"), &deployment("web", 3, "v1"))

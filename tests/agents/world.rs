@@ -25,7 +25,7 @@ pub const EVENTS: Resource = Resource::namespaced("", "v1", "Event", "events");
 pub const LEASES: Resource = Resource::namespaced("coordination.k8s.io", "v1", "Lease", "leases");
 
 /// How long a test waits for the world to become as it should. Only a failing test ever waits that long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 const FENCE_KEY: &[u8] = b"/proreus/fence";
 
@@ -95,6 +95,28 @@ impl World {
             .patch_status::<Value>(&NODES, &Key::cluster(name), &status)
             .await
             .unwrap();
+    }
+
+    /// Waits until the scheduler takes every one of these nodes for usable: a Pod that fits on no other node gets there.
+    pub async fn usable(&self, nodes: &[&str]) {
+        for node in nodes {
+            let name = format!("probe-{node}");
+            let spec = json!({
+                "nodeSelector": { "kubernetes.io/hostname": node },
+                "containers": [{ "name": "c", "image": "v1" }],
+            });
+            let probe = json!({ "metadata": { "name": name }, "spec": spec });
+            self.admin
+                .create::<Value>(&PODS, Some("default"), &probe)
+                .await
+                .unwrap();
+            let placed = || async { self.get(&PODS, "default", &name).await["spec"]["nodeName"].is_string() };
+            eventually("the probe is placed", placed).await;
+            let key = Key::new("default", &name);
+            self.admin.delete(&PODS, &key, &DeleteOptions::default()).await.unwrap();
+            let gone = || async { !self.exists(&PODS, "default", &name).await };
+            eventually("the probe is gone", gone).await;
+        }
     }
 
     /// Every Pod with a node runs at once, and goes as soon as it is deleted; unless its image is `broken`.

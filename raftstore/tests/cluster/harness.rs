@@ -11,11 +11,11 @@ use openraft::impls::TokioRuntime;
 use proto::etcd::etcdserverpb::{PutRequest, RangeRequest};
 use raftstore::log::MemoryDisk;
 use raftstore::transport::{Dialer, Identity, serve};
-use raftstore::{Delivery, Error, Listen, Member, Node, Options, Parts, Retention, Store, Tls, Watcher};
+use raftstore::{Delivery, Error, Listen, Member, Node, Options, Parts, Retention, Store, Timing, Tls, Watcher};
 use tokio::net::TcpListener;
 
 /// Longer than anything takes that works at all.
-pub const BOUND: Duration = Duration::from_secs(60);
+pub const BOUND: Duration = Duration::from_secs(120);
 
 static CLUSTERS: AtomicU8 = AtomicU8::new(1);
 
@@ -58,7 +58,7 @@ impl Cluster {
         };
         let hosts = (1..=members).map(host).collect();
         let token = format!("test-{}-{number}", std::process::id());
-        let request_timeout = Duration::from_secs(20);
+        let request_timeout = BOUND;
         Self {
             token,
             hosts,
@@ -98,7 +98,13 @@ impl Cluster {
         let host = &mut self.hosts[index];
         let mut options = Options::new(host.id, self.token.clone(), members);
         options.retention = self.retention;
-        options.timing.request = self.request_timeout;
+        // Slow clocks: the tests share their processors with others, and a lapse of the leader is a legal answer to that.
+        options.timing = Timing {
+            heartbeat: Duration::from_millis(400),
+            election_min: Duration::from_millis(1_000),
+            election_max: Duration::from_millis(2_000),
+            request: self.request_timeout,
+        };
         options.log.segment_bytes = 8 << 20;
         options.on_fault = raftstore::FaultHandler(Arc::new(|reason| eprintln!("fault: {reason}")));
         let identity = Identity {

@@ -239,7 +239,9 @@ impl<P: Projection> Cache<P> {
     /// Applies a watch event that an object is there.
     pub(super) fn upsert(&self, object: P) {
         let handlers = self.0.handlers.lock();
-        handlers.tell(self.0.state.write().upsert(Arc::new(object)));
+        // The state is unlocked before anybody is told: a handler may read this cache, or one whose handlers read this one.
+        let change = self.0.state.write().upsert(Arc::new(object));
+        handlers.tell(change);
     }
 
     /// Applies a watch event that an object is gone.
