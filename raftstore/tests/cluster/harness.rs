@@ -11,7 +11,9 @@ use openraft::impls::TokioRuntime;
 use proto::etcd::etcdserverpb::{PutRequest, RangeRequest};
 use raftstore::log::MemoryDisk;
 use raftstore::transport::{Dialer, Identity, serve};
-use raftstore::{Delivery, Error, Listen, Member, Node, Options, Parts, Retention, Store, Timing, Tls, Watcher};
+use raftstore::{
+    Delivery, Error, ErrorKind, Listen, Member, Node, Options, Parts, Retention, Store, Timing, Tls, Watcher,
+};
 use tokio::net::TcpListener;
 
 /// Longer than anything takes that works at all.
@@ -223,6 +225,32 @@ pub async fn put(store: &Store, key: &str, value: &str) -> Result<i64, Error> {
         .header
         .expect("answers have a header")
         .revision)
+}
+
+/// Writes a key until that is acknowledged, and gives the revision. A leader may lapse at any time when processors are
+/// busy, so the write may have happened more than once.
+pub async fn write(store: &Store, key: &str, value: &str) -> i64 {
+    eventually("the write is acknowledged", async || {
+        match put(store, key, value).await {
+            Ok(revision) => Some(revision),
+            Err(error) if error.kind() == ErrorKind::Retryable => None,
+            Err(error) => panic!("{error}"),
+        }
+    })
+    .await
+}
+
+/// Takes deliveries until `last` was seen; gives the revisions. They have to ascend.
+pub async fn revisions_until(watcher: &mut Watcher, last: i64) -> Vec<i64> {
+    let mut seen = Vec::new();
+    while seen.last() < Some(&last) {
+        match next(watcher).await {
+            Delivery::Blocks { blocks, .. } => seen.extend(blocks.iter().map(|block| block.revision)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(seen.is_sorted_by(|a, b| a < b), "twice or out of order: {seen:?}");
+    seen
 }
 
 /// Reads a key.

@@ -7,7 +7,10 @@ use raftstore::{Delivery, Store, WatchSpec};
 use crate::harness::{Cluster, eventually, get, next};
 
 async fn grant(store: &Store, ttl: i64) -> i64 {
-    store.lease_grant(LeaseGrantRequest { ttl, id: 0 }).await.unwrap().id
+    let granted = eventually("the lease is granted", async || {
+        store.lease_grant(LeaseGrantRequest { ttl, id: 0 }).await.ok()
+    });
+    granted.await.id
 }
 
 async fn put_with_lease(store: &Store, key: &'static str, lease: i64) {
@@ -16,7 +19,7 @@ async fn put_with_lease(store: &Store, key: &'static str, lease: i64) {
         lease,
         ..PutRequest::default()
     };
-    store.put(request).await.unwrap();
+    eventually("the key is written", async || store.put(request.clone()).await.ok()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,16 +2,16 @@
 
 use bytes::Bytes;
 use proto::etcd::etcdserverpb::{CompactionRequest, PutRequest, RangeRequest};
-use raftstore::{Delivery, Error, WatchSpec};
+use raftstore::{Error, WatchSpec};
 
-use crate::harness::{Cluster, eventually, get, next, put};
+use crate::harness::{Cluster, eventually, get, revisions_until, write};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_through_any_member_is_read_through_every_other() {
     let cluster = Cluster::start(3).await;
     for writer in 0..3 {
         let value = format!("from {writer}");
-        put(&cluster.store(writer), "key", &value).await.unwrap();
+        write(&cluster.store(writer), "key", &value).await;
         for reader in 0..3 {
             let read = get(&cluster.store(reader), "key", false).await.unwrap();
             assert_eq!(
@@ -28,7 +28,7 @@ async fn a_writer_sees_its_own_write_without_asking_the_leader() {
     let cluster = Cluster::start(3).await;
     let follower = cluster.store(cluster.follower().await);
     for i in 0..50 {
-        put(&follower, "key", &i.to_string()).await.unwrap();
+        write(&follower, "key", &i.to_string()).await;
         assert_eq!(get(&follower, "key", true).await.unwrap(), Some(i.to_string()));
     }
 }
@@ -36,17 +36,14 @@ async fn a_writer_sees_its_own_write_without_asking_the_leader() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_writers_through_all_members_get_revisions_of_their_own() {
     let cluster = Cluster::start(3).await;
-    let writers = (0..60).map(|i| {
-        let store = cluster.store(i % 3);
-        tokio::spawn(async move { put(&store, &format!("key-{i}"), "x").await.unwrap() })
-    });
-    let mut revisions = Vec::new();
-    for writer in writers.collect::<Vec<_>>() {
-        revisions.push(writer.await.unwrap());
-    }
+    let stores: Vec<_> = (0..3).map(|index| cluster.store(index)).collect();
+    let writers = (0..60).map(async |i| write(&stores[i % 3], &format!("key-{i}"), "x").await);
+    let mut revisions = futures::future::join_all(writers).await;
     revisions.sort_unstable();
-    let first = revisions[0];
-    assert_eq!(revisions, (first..first + 60).collect::<Vec<_>>());
+    assert!(
+        revisions.is_sorted_by(|a, b| a < b),
+        "two writes share a revision: {revisions:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -72,8 +69,8 @@ async fn refusals_come_back_from_the_leader_as_they_are() {
 async fn compaction_is_seen_everywhere_and_its_rows_go() {
     let cluster = Cluster::start(3).await;
     let leader = cluster.store(0);
-    let first = put(&leader, "key", "0").await.unwrap();
-    let last = put(&leader, "key", "1").await.unwrap();
+    let first = write(&leader, "key", "0").await;
+    let last = write(&leader, "key", "1").await;
     leader
         .compact(CompactionRequest {
             revision: last,
@@ -109,18 +106,18 @@ async fn watches_on_every_member_tell_the_same() {
     }
     let mut written = Vec::new();
     for i in 0..30 {
-        written.push(put(&cluster.store(i % 3), &format!("k{i}"), "x").await.unwrap());
+        written.push(write(&cluster.store(i % 3), &format!("k{i}"), "x").await);
     }
-    for mut watcher in watchers {
-        let mut seen = Vec::new();
-        while seen.len() < written.len() {
-            match next(&mut watcher).await {
-                Delivery::Blocks { blocks, .. } => seen.extend(blocks.iter().map(|block| block.revision)),
-                other => panic!("{other:?}"),
-            }
-        }
-        assert_eq!(seen, written);
+    let mut told = Vec::new();
+    for watcher in &mut watchers {
+        told.push(revisions_until(watcher, written[29]).await);
     }
+    assert!(
+        written.iter().all(|revision| told[0].contains(revision)),
+        "{written:?}, told {:?}",
+        told[0]
+    );
+    assert!(told.iter().all(|revisions| *revisions == told[0]), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

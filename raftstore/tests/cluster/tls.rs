@@ -4,7 +4,7 @@ use pki::tls::{ClientAuth, client_config, server_config};
 use pki::{Ca, Leaf};
 use raftstore::Tls;
 
-use crate::harness::{Cluster, get, put};
+use crate::harness::{Cluster, get, write};
 
 /// A member's certificates, from an authority in `directory`.
 fn certificates(directory: &std::path::Path, addresses: Vec<std::net::IpAddr>) -> Tls {
@@ -38,7 +38,7 @@ async fn a_cluster_works_over_mutual_tls() {
     cluster.tls = Some(certificates(directory.path(), addresses));
     cluster.start_all().await;
     for i in 0..20 {
-        put(&cluster.store(i % 3), "key", &i.to_string()).await.unwrap();
+        write(&cluster.store(i % 3), "key", &i.to_string()).await;
     }
     let leader = cluster.wait_for_leader().await;
     cluster.kill(leader).await;
