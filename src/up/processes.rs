@@ -1,10 +1,11 @@
 //! The cluster's processes: starting them in process groups of their own (a Ctrl-C reaches `up` alone, which stops them
 //! in order), noticing when one ends, and stopping all of them by the process ids they left in their directories.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -19,6 +20,8 @@ use crate::output::say;
 
 /// How long processes may take to stop in order before they are killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a process that was just started may take to leave its id.
+const ID_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a stopping process is looked at.
 const STOP_POLL: Duration = Duration::from_millis(50);
 /// Lines of its log that are shown when a process ends while the cluster starts.
@@ -41,6 +44,8 @@ impl std::fmt::Display for Exited {
 
 pub struct Processes {
     directory: PathBuf,
+    /// Names of the children that have not ended.
+    alive: Arc<Mutex<BTreeSet<String>>>,
     sender: mpsc::UnboundedSender<Exited>,
     exits: mpsc::UnboundedReceiver<Exited>,
 }
@@ -50,6 +55,7 @@ impl Processes {
         let (sender, exits) = mpsc::unbounded_channel();
         Processes {
             directory,
+            alive: Arc::default(),
             sender,
             exits,
         }
@@ -86,13 +92,11 @@ impl Processes {
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {name}: {}", command.join(" ")))?;
-        // The process writes its own id too; until then it could not be found to be stopped.
-        if let Some(pid) = child.id() {
-            pki::write_public(&self.directory.join(name).join("pid"), &pid.to_string())?;
-        }
-        let (name, sender) = (name.to_string(), self.sender.clone());
+        let (name, sender, alive) = (name.to_string(), self.sender.clone(), self.alive.clone());
+        locked(&alive).insert(name.clone());
         tokio::spawn(async move {
             let status = child.wait().await.ok();
+            locked(&alive).remove(&name);
             // The receiver is gone once `up` itself is on its way out.
             let _ = sender.send(Exited { name, status });
         });
@@ -120,11 +124,29 @@ impl Processes {
         )
     }
 
+    /// A child that has only just started has not left its id yet, and could not be found to be stopped.
+    async fn wait_for_ids(&self) {
+        let deadline = tokio::time::Instant::now() + ID_TIMEOUT;
+        let unknown = || {
+            locked(&self.alive)
+                .iter()
+                .any(|name| running(&self.directory, name).is_none())
+        };
+        while unknown() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(STOP_POLL).await;
+        }
+    }
+
     /// Stops nodes, then masters: a node's last status updates still find an API.
     pub async fn stop(&mut self, layout: &Layout) {
+        self.wait_for_ids().await;
         stop_named(&self.directory, layout.nodes.iter().map(|n| n.name.as_str())).await;
         stop_named(&self.directory, layout.masters.iter().map(|m| m.name.as_str())).await;
     }
+}
+
+fn locked(names: &Mutex<BTreeSet<String>>) -> MutexGuard<'_, BTreeSet<String>> {
+    names.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Stops every process of this cluster that still runs, whoever started it, and removes its cgroups.
