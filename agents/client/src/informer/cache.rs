@@ -425,6 +425,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_handler_may_read_the_cache_it_hears_from() {
+        let cache = Cache::<Thing>::empty();
+        let (all, log) = (cache.clone(), Arc::new(Mutex::new(Vec::new())));
+        let sink = log.clone();
+        let _subscription = cache.subscribe(move |_| sink.lock().push(all.len()));
+        cache.upsert(thing("a", "1", "x"));
+        cache.upsert(thing("b", "2", "x"));
+        cache.remove(thing("a", "3", "x"));
+        assert_eq!(*log.lock(), [1, 2, 1]);
+    }
+
     fn recorded(cache: &Cache<Thing>) -> (Arc<Mutex<Vec<String>>>, Subscription) {
         let log: Arc<Mutex<Vec<String>>> = Arc::default();
         let sink = log.clone();
