@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How long something may take before it counts as never. Nothing is asserted about how long it does take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Ends with the value.
 pub struct Cluster {
