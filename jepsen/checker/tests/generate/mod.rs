@@ -1,0 +1,102 @@
+//! Random histories that are valid by construction: processes overlap at random, and each operation that takes effect does
+//! so at one moment between its invocation and its completion, on a real sequential object.
+#![allow(dead_code)]
+
+use std::collections::BTreeMap;
+
+use checker::linear::Model;
+use checker::linear::register::{Call, Return};
+use checker::{History, What};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// Generators of one seed make one history.
+pub fn rng(seed: u64) -> StdRng {
+    StdRng::seed_from_u64(seed)
+}
+
+enum Stage<C, R> {
+    Invoked(C),
+    Applied(R),
+    /// It was given up before it took effect; it may still do so.
+    Abandoned(C),
+}
+
+/// Runs `count` operations of `processes` processes against the model. One in ten ends unknown, before or after it took
+/// effect; one in twenty fails without effect.
+pub fn random_run<M: Model>(
+    random: &mut StdRng,
+    model: &M,
+    count: usize,
+    processes: u64,
+    mut call: impl FnMut(&mut StdRng) -> M::Call,
+    answer: impl Fn(&M::State, &M::Call, &M::State) -> M::Return,
+) -> History<M::Call, M::Return> {
+    let (mut history, mut state, mut started) = (History::new(), model.initial(), 0);
+    let mut open: BTreeMap<u64, Stage<M::Call, M::Return>> = BTreeMap::new();
+    let mut names: Vec<u64> = (0..processes).collect();
+    while started < count || !open.is_empty() {
+        let at = random.random_range(0..names.len());
+        let process = names[at];
+        match open.remove(&process) {
+            None if started < count => {
+                started += 1;
+                let call = call(random);
+                history.invoke(process, 0, call.clone());
+                open.insert(process, Stage::Invoked(call));
+            }
+            None => {}
+            Some(Stage::Invoked(_)) if random.random_ratio(1, 20) => {
+                history.fail(process, 0, "refused");
+            }
+            Some(Stage::Invoked(call)) if random.random_ratio(1, 20) => {
+                history.info(process, 0, "timeout");
+                open.insert(process, Stage::Abandoned(call));
+                names[at] = names.iter().max().unwrap() + 1;
+                names.push(process);
+            }
+            Some(Stage::Invoked(call)) => {
+                let next = model
+                    .step(&state, &call, None)
+                    .expect("any call may be made in any state");
+                let told = answer(&state, &call, &next);
+                state = next;
+                open.insert(process, Stage::Applied(told));
+            }
+            Some(Stage::Applied(_)) if random.random_ratio(1, 20) => {
+                history.info(process, 0, "connection reset");
+            }
+            Some(Stage::Applied(told)) => {
+                history.ok(process, 0, told);
+            }
+            Some(Stage::Abandoned(call)) => {
+                if random.random_bool(0.5) {
+                    state = model
+                        .step(&state, &call, None)
+                        .expect("any call may be made in any state");
+                }
+                names.retain(|name| *name != process);
+            }
+        }
+    }
+    history
+}
+
+/// Changes one answer, so that most such histories are no longer what a register did.
+pub fn spoil(random: &mut StdRng, history: &mut History<Call, Return>) {
+    let answered: Vec<usize> = (0..history.events.len())
+        .filter(|at| matches!(history.events[*at].what, What::Ok { .. }))
+        .collect();
+    if answered.is_empty() {
+        return;
+    }
+    let at = answered[random.random_range(0..answered.len())];
+    let What::Ok { result } = &mut history.events[at].what else {
+        return;
+    };
+    match random.random_range(0..3) {
+        0 => result.version = None,
+        1 => result.version = Some(random.random_range(0..3)),
+        _ => result.value = result.value.map(|_| Some(random.random_range(0..4))),
+    }
+}
