@@ -82,6 +82,17 @@ impl Error {
         )
     }
 
+    /// Whether the runtime, or a command it ran, did not end in time.
+    pub fn is_runtime_timeout(&self) -> bool {
+        matches!(
+            self,
+            Error::Runtime {
+                code: tonic::Code::DeadlineExceeded,
+                ..
+            }
+        )
+    }
+
     /// Whether the API says that the object does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Error::Api { source, .. } if matches!(&**source, kube::Error::Api(s) if s.code == 404))

@@ -72,8 +72,8 @@ pub const TERMINATION_LOG_LINES_MAX: usize = 80;
 
 /// How much of a probe's or hook's answer is kept for messages.
 pub const PROBE_OUTPUT_BYTES_MAX: usize = 1024;
-/// How many HTTP redirects a probe follows.
-pub const PROBE_REDIRECTS_MAX: usize = 10;
+/// How many times one question is asked when it could not be put to the container.
+pub const PROBE_TRIES_MAX: usize = 3;
 
 /// How long the runtime may take to become healthy after its start.
 pub const RUNTIME_START_TIMEOUT: Duration = Duration::from_secs(30);

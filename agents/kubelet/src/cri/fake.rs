@@ -25,6 +25,8 @@ struct State {
     pullable: BTreeSet<String>,
     calls: Vec<String>,
     exec_exit_code: i32,
+    /// How many of the next commands fail to be run, and how.
+    exec_failures: Option<(usize, Code)>,
 }
 
 struct Record {
@@ -57,6 +59,26 @@ impl Fake {
     /// The exit code of every later command run in a container.
     pub fn set_exec_exit_code(&self, code: i32) {
         self.state.lock().exec_exit_code = code;
+    }
+
+    /// Makes the next commands fail before they run.
+    pub fn fail_execs(&self, times: usize, code: Code) {
+        self.state.lock().exec_failures = (times > 0).then_some((times, code));
+    }
+
+    /// A running container in a pod of its own; its id.
+    pub async fn add_running(&self, name: &str) -> Result<String, Error> {
+        let sandbox = self.run_pod_sandbox(Default::default(), "").await?;
+        let config = v1::ContainerConfig {
+            metadata: Some(v1::ContainerMetadata {
+                name: name.to_owned(),
+                attempt: 0,
+            }),
+            ..Default::default()
+        };
+        let id = self.create_container(&sandbox, config, Default::default()).await?;
+        self.start_container(&id).await?;
+        Ok(id)
     }
 
     /// Names of the changing calls made so far, each with the name of what it was made on.
@@ -294,6 +316,14 @@ impl Runtime for Fake {
 
     async fn exec_sync(&self, id: &str, command: &[String], _timeout_seconds: i64) -> Result<ExecOutput, Error> {
         let mut state = self.state.lock();
+        if let Some((times, code)) = state.exec_failures.take() {
+            state.exec_failures = (times > 1).then_some((times - 1, code));
+            return Err(Error::Runtime {
+                call: "ExecSync",
+                code,
+                message: "made to fail".into(),
+            });
+        }
         let exit_code = state.exec_exit_code;
         let call = format!(
             "exec in {}: {}",

@@ -10,7 +10,7 @@ use k8s_cri::v1::image_service_client::ImageServiceClient;
 use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Status, TimeoutExpired};
 
 use super::{ExecOutput, Runtime, label};
 use crate::{Error, limits};
@@ -68,8 +68,19 @@ fn short<T>(message: T) -> Request<T> {
 fn failed(call: &'static str) -> impl Fn(Status) -> Error {
     move |status| Error::Runtime {
         call,
-        code: status.code(),
+        code: code(&status),
         message: status.message().to_owned(),
+    }
+}
+
+/// The status's code, but for the client's own timeout: tonic calls that one cancelled.
+fn code(status: &Status) -> Code {
+    let first = std::error::Error::source(status);
+    let mut causes = std::iter::successors(first, |error| error.source());
+    if causes.any(|error| error.is::<TimeoutExpired>()) {
+        Code::DeadlineExceeded
+    } else {
+        status.code()
     }
 }
 
@@ -371,5 +382,21 @@ impl Runtime for Grpc {
             .map_err(failed("PullImage"))?
             .into_inner()
             .image_ref)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_runtime_that_hangs_is_a_timeout() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
+        // Connections are queued by the kernel; nobody ever answers.
+        let _listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let request = within(v1::VersionRequest::default(), Duration::from_millis(1));
+        let status = Grpc::connect(&socket).runtime().version(request).await.unwrap_err();
+        assert!(failed("Version")(status).is_runtime_timeout());
     }
 }

@@ -18,7 +18,7 @@ use super::memory::{Memory, Waiting};
 use super::node::Node;
 use super::view::{ContainerState, PodView};
 use super::{cgroup, spec, status};
-use crate::probe::{Kind, Probed, Probes};
+use crate::probe::{Answer, Kind, Probed, Probes};
 use crate::{Error, limits, volume};
 
 /// What is wanted of a pod.
@@ -63,8 +63,12 @@ impl Worker {
         let events = node.events.clone();
         let on_unhealthy = {
             let pod = pod.clone();
-            Arc::new(move |container: &str, kind: Kind, message: &str| {
-                let message = format!("{} probe failed: {message}", kind.as_str());
+            Arc::new(move |container: &str, kind: Kind, answer: &Answer| {
+                let message = match answer {
+                    Answer::Yes => return,
+                    Answer::No(message) => format!("{} probe failed: {message}", kind.as_str()),
+                    Answer::Unknown(message) => format!("{} probe errored: {message}", kind.as_str()),
+                };
                 events.warning(&pod, Some(container), "Unhealthy", message);
             })
         };

@@ -17,23 +17,11 @@ use crate::limits;
 pub enum Answer {
     /// It is well.
     Yes,
-    /// It is not, or did not answer; why.
+    /// It is not, or did not answer in time; why.
     No(String),
-}
-
-impl Answer {
-    /// Whether it is well.
-    pub fn is_yes(&self) -> bool {
-        *self == Answer::Yes
-    }
-
-    /// Why it is not well.
-    pub fn into_message(self) -> String {
-        match self {
-            Answer::Yes => String::new(),
-            Answer::No(message) => message,
-        }
-    }
+    /// The container could not be asked; why. This says nothing of the container and counts neither way: a runtime
+    /// that is being restarted must not get every pod of the node killed.
+    Unknown(String),
 }
 
 /// Where a container can be reached.
@@ -85,19 +73,47 @@ impl Target {
     }
 }
 
-/// Asks, for as long as the probe allows.
+/// Asks, for as long as the probe allows. A question that could not be asked is repeated at once, a few times.
 pub(super) async fn ask(runtime: &dyn Runtime, id: &str, probe: &Probe, target: &Target) -> Answer {
+    let mut answer = ask_once(runtime, id, probe, target).await;
+    for _ in 1..limits::PROBE_TRIES_MAX {
+        if !matches!(answer, Answer::Unknown(_)) {
+            break;
+        }
+        answer = ask_once(runtime, id, probe, target).await;
+    }
+    answer
+}
+
+async fn ask_once(runtime: &dyn Runtime, id: &str, probe: &Probe, target: &Target) -> Answer {
     let seconds = probe.timeout_seconds.unwrap_or(1).max(1);
     let limit = Duration::from_secs(seconds.unsigned_abs().into());
     if let Some(exec) = &probe.exec {
         let command = exec.command.clone().unwrap_or_default();
         return run(runtime, id, &command, seconds.into()).await;
     }
+    if let Err(message) = address(probe, target) {
+        return Answer::Unknown(message);
+    }
     match timeout(limit, reach(probe, target)).await {
         Ok(Ok(())) => Answer::Yes,
         Ok(Err(message)) => Answer::No(message),
         Err(_) => Answer::No(format!("no answer within {seconds} s")),
     }
+}
+
+/// Where to ask; an error if the probe does not say, or the pod has no address yet.
+fn address(probe: &Probe, target: &Target) -> Result<(String, u16), String> {
+    let (host, port) = if let Some(get) = &probe.http_get {
+        (get.host.as_deref(), get.port.clone())
+    } else if let Some(socket) = &probe.tcp_socket {
+        (socket.host.as_deref(), socket.port.clone())
+    } else if let Some(grpc) = &probe.grpc {
+        (None, IntOrString::Int(grpc.port))
+    } else {
+        return Err("the probe has no handler".into());
+    };
+    Ok((target.host(host)?, target.port(&port)?))
 }
 
 async fn reach(probe: &Probe, target: &Target) -> Result<(), String> {
@@ -109,17 +125,11 @@ async fn reach(probe: &Probe, target: &Target) -> Result<(), String> {
             Err(format!("HTTP probe failed with statuscode: {status}"))
         };
     }
-    if let Some(socket) = &probe.tcp_socket {
-        let host = target.host(socket.host.as_deref())?;
-        let port = target.port(&socket.port)?;
-        return connect(&host, port).await.map(|_| ());
+    let (host, port) = address(probe, target)?;
+    match &probe.grpc {
+        Some(grpc) => grpc::check(&host, port, grpc.service.as_deref().unwrap_or_default()).await,
+        None => connect(&host, port).await.map(|_| ()),
     }
-    if let Some(grpc) = &probe.grpc {
-        let host = target.host(None)?;
-        let port = target.port(&IntOrString::Int(grpc.port))?;
-        return grpc::check(&host, port, grpc.service.as_deref().unwrap_or_default()).await;
-    }
-    Err("the probe has no handler".into())
 }
 
 /// A connection, or why there is none.
@@ -138,13 +148,63 @@ async fn run(runtime: &dyn Runtime, id: &str, command: &[String], seconds: i64) 
             text.truncate(limits::PROBE_OUTPUT_BYTES_MAX);
             Answer::No(String::from_utf8_lossy(&text).trim_end().to_owned())
         }
-        Err(error) => Answer::No(error.to_string()),
+        // The command ran and did not end: that is the container's doing. Any other error is the runtime's.
+        Err(error) if error.is_runtime_timeout() => Answer::No(format!("command timed out after {seconds} s")),
+        Err(error) => Answer::Unknown(error.to_string()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tonic::Code;
+
     use super::*;
+    use crate::cri::fake::Fake;
+
+    fn exec_probe() -> Probe {
+        serde_json::from_value(serde_json::json!({"exec": {"command": ["true"]}, "timeoutSeconds": 2})).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_timeout_is_a_failure_and_a_runtimes_error_says_nothing() {
+        let runtime = Fake::default();
+        let id = runtime.add_running("main").await.unwrap();
+        let (probe, target) = (exec_probe(), Target::default());
+        let ask = || ask(&runtime, &id, &probe, &target);
+        assert_eq!(ask().await, Answer::Yes);
+        runtime.set_exec_exit_code(1);
+        assert_eq!(ask().await, Answer::No(String::new()));
+        runtime.fail_execs(1, Code::DeadlineExceeded);
+        assert_eq!(ask().await, Answer::No("command timed out after 2 s".into()));
+        runtime.set_exec_exit_code(0);
+        // An error or two are got over by asking again.
+        runtime.fail_execs(limits::PROBE_TRIES_MAX - 1, Code::Unavailable);
+        assert_eq!(ask().await, Answer::Yes);
+        runtime.fail_execs(limits::PROBE_TRIES_MAX, Code::Unavailable);
+        assert!(matches!(ask().await, Answer::Unknown(_)));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_addressed_is_not_asked() {
+        let probe = |json| serde_json::from_value::<Probe>(json).unwrap();
+        let here = Target {
+            ip: Some(IpAddr::from([127, 0, 0, 1])),
+            ports: vec![],
+        };
+        let nowhere = Target::default();
+        let by_name = probe(serde_json::json!({"httpGet": {"port": "web"}}));
+        let by_number = probe(serde_json::json!({"tcpSocket": {"port": 1}}));
+        let empty = Probe::default();
+        for (probe, target) in [(&by_name, &here), (&by_number, &nowhere), (&empty, &here)] {
+            let answer = ask(&Fake::default(), "", probe, target).await;
+            assert!(matches!(answer, Answer::Unknown(_)), "{probe:?}: {answer:?}");
+        }
+        // Nobody listens: that is the container's doing.
+        assert!(matches!(
+            ask(&Fake::default(), "", &by_number, &here).await,
+            Answer::No(_)
+        ));
+    }
 
     #[test]
     fn ports_are_found_by_name_and_number() {

@@ -1,7 +1,7 @@
 //! Probes: asking a container whether it has started, is alive, is ready.
 //!
 //! **Theory.** A probe is a counter: so many successes in a row say yes, so many failures in a row say no, anything
-//! else leaves the last answer ([`Tally`], pure). A task per probe asks on time and puts the answer where the pod's
+//! else leaves the last answer ([`Tally`], pure). A question that could not be asked is neither. A task per probe asks on time and puts the answer where the pod's
 //! worker finds it. Liveness and readiness are not asked before the startup probe has succeeded.
 //!
 //! **Left out.** Following redirects (a redirect counts as success), probe metrics.
@@ -59,8 +59,8 @@ impl Kind {
     }
 }
 
-/// Tells of a failed probe: container name, kind, details.
-pub type OnUnhealthy = Arc<dyn Fn(&str, Kind, &str) + Send + Sync>;
+/// Tells of an answer that was not yes: container name, kind, answer.
+pub type OnUnhealthy = Arc<dyn Fn(&str, Kind, &Answer) + Send + Sync>;
 
 /// The probes of one pod's running containers.
 pub struct Probes {
@@ -183,11 +183,16 @@ impl Task {
         loop {
             ticks.tick().await;
             let answer = check::ask(&*self.runtime, &self.id, &self.probe, &self.target).await;
-            if let Answer::No(message) = &answer {
-                (self.on_unhealthy)(&self.name, self.kind, message);
+            if answer != Answer::Yes {
+                (self.on_unhealthy)(&self.name, self.kind, &answer);
             }
-            if let Some(verdict) = tally.note(answer.is_yes())
-                && self.publish(verdict, answer)
+            let (yes, message) = match answer {
+                Answer::Yes => (true, String::new()),
+                Answer::No(message) => (false, message),
+                Answer::Unknown(_) => continue,
+            };
+            if let Some(verdict) = tally.note(yes)
+                && self.publish(verdict, message)
             {
                 return;
             }
@@ -195,7 +200,7 @@ impl Task {
     }
 
     /// Writes down a verdict; true when there is nothing more to ask.
-    fn publish(&self, yes: bool, answer: Answer) -> bool {
+    fn publish(&self, yes: bool, message: String) -> bool {
         let mut verdicts = self.verdicts.lock();
         let verdict = verdicts.entry(self.id.clone()).or_default();
         let before = verdict.clone();
@@ -210,7 +215,7 @@ impl Task {
             }
             (Kind::Liveness, true) => false,
             (kind, false) => {
-                verdict.failed = Some((kind, answer.into_message()));
+                verdict.failed = Some((kind, message));
                 true
             }
         };
