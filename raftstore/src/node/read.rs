@@ -1,8 +1,13 @@
 //! Which entry a linearizable read must have seen: one question to the leader, and one round of the leader to its quorum,
 //! for all reads that wait.
+//!
+//! A read shares only a round that starts after the read came: the answer of an earlier one may be older than the read. A
+//! few rounds are under way at a time, so a read never waits for a whole round before its own.
 
 use std::sync::Arc;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use mvcc::Backend;
 use openraft::errors::{LinearizableReadError, RaftError};
 use openraft::{AsyncRuntime, ReadPolicy};
@@ -10,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Core;
 use crate::error::Error;
-use crate::limits::READS_PER_ROUND;
+use crate::limits::{READ_ROUNDS_IN_FLIGHT, READS_PER_ROUND, READS_WAITING_MAX};
 use crate::log::Disk;
 use crate::transport::Peers;
 
@@ -22,38 +27,57 @@ pub struct Waiting {
 }
 
 /// Where reads queue.
-pub type Queue = mpsc::UnboundedSender<Waiting>;
+pub type Queue = mpsc::Sender<Waiting>;
 /// The other end.
-pub type Work = mpsc::UnboundedReceiver<Waiting>;
+pub type Work = mpsc::Receiver<Waiting>;
 
 /// An empty queue.
 pub fn queue() -> (Queue, Work) {
-    mpsc::unbounded_channel()
+    mpsc::channel(READS_WAITING_MAX)
 }
 
-/// Serves reads, a round at a time. Those that come during a round wait for the next: its answer may be older than they.
+/// Serves reads, all that wait in one round.
 pub async fn run<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(core: Arc<Core<R, D, B, N>>, mut work: Work) {
-    while let Some(first) = work.recv().await {
-        let mut waiting = vec![first];
-        while waiting.len() < READS_PER_ROUND
-            && let Ok(next) = work.try_recv()
-        {
+    let mut rounds = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(()) = rounds.next(), if !rounds.is_empty() => {}
+            first = work.recv(), if rounds.len() < READ_ROUNDS_IN_FLIGHT => {
+                let Some(first) = first else { return };
+                rounds.push(round(&core, gather(first, &mut work)));
+            }
+        }
+    }
+}
+
+/// Takes what waits, leaving out what nobody waits for any more.
+fn gather(first: Waiting, work: &mut Work) -> Vec<Waiting> {
+    let mut waiting = vec![first];
+    while waiting.len() < READS_PER_ROUND
+        && let Ok(next) = work.try_recv()
+    {
+        if !next.answer.is_closed() {
             waiting.push(next);
         }
-        let leads = core.is_raft_leader();
-        let result = if leads {
-            core.index_from_quorum().await
+    }
+    waiting
+}
+
+async fn round<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(core: &Core<R, D, B, N>, waiting: Vec<Waiting>) {
+    let leads = core.is_raft_leader();
+    let result = if leads {
+        core.index_from_quorum().await
+    } else {
+        core.index_from_leader().await
+    };
+    for Waiting { answer, as_leader } in waiting {
+        let result = if as_leader && !leads {
+            Err(Error::NotLeader)
         } else {
-            core.index_from_leader().await
+            result.clone()
         };
-        for Waiting { answer, as_leader } in waiting {
-            let result = if as_leader && !leads {
-                Err(Error::NotLeader)
-            } else {
-                result.clone()
-            };
-            let _ = answer.send(result);
-        }
+        let _ = answer.send(result);
     }
 }
 
@@ -66,8 +90,11 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
         }
         let (answer, index) = oneshot::channel();
         self.reads
-            .send(Waiting { answer, as_leader })
-            .map_err(|_| self.stopped_error())?;
+            .try_send(Waiting { answer, as_leader })
+            .map_err(|refused| match refused {
+                mpsc::error::TrySendError::Full(_) => Error::TooManyRequests,
+                mpsc::error::TrySendError::Closed(_) => self.stopped_error(),
+            })?;
         index.await.map_err(|_| self.stopped_error())?
     }
 
@@ -78,5 +105,24 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
             Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => Err(Error::NoLeader),
             Err(RaftError::Fatal(_)) => Err(self.stopped_error()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_waits_shares_a_round_and_what_was_given_up_costs_none() {
+        let (queue, mut work) = queue();
+        let (answers, answered): (Vec<_>, Vec<_>) = (0..4).map(|_| oneshot::channel()).unzip();
+        for answer in answers {
+            let as_leader = false;
+            queue.try_send(Waiting { answer, as_leader }).map_err(drop).unwrap();
+        }
+        let mut kept: Vec<_> = answered.into_iter().collect();
+        drop(kept.remove(2));
+        let first = work.try_recv().unwrap();
+        assert_eq!(gather(first, &mut work).len(), 3);
     }
 }
