@@ -129,7 +129,7 @@ impl Store {
         Ok(store)
     }
 
-    async fn propose(&self, op: Op) -> Result<Response, Error> {
+    pub(crate) async fn propose(&self, op: Op) -> Result<Response, Error> {
         self.engine.propose(Request { op: Some(op) }).await
     }
 

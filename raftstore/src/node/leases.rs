@@ -1,6 +1,7 @@
 //! Lease timers. Only the leader keeps them, and all they do is *propose* a revocation that carries the leader's term:
 //! apply ignores one that comes from another term. A new leader cannot know how much of each TTL had passed, so it starts
-//! every timer anew, longer by one election.
+//! every timer anew, longer by one election. What is left of long TTLs is noted now and then (a *checkpoint*), so that a
+//! change of leaders does not start those from the whole again; whoever extends such a lease has the note withdrawn first.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -18,7 +19,9 @@ use tokio::sync::mpsc;
 use super::Core;
 use crate::engine::LeaseTime;
 use crate::error::Error;
-use crate::limits::{LEADER_RETRY, LEASE_CHECKPOINT_INTERVAL, LEASE_REVOKES_PER_ROUND, LEASE_TICK};
+use crate::limits::{
+    LEADER_RETRY, LEASE_CHECKPOINT_INTERVAL, LEASE_CHECKPOINTS_PER_REQUEST, LEASE_REVOKES_PER_ROUND, LEASE_TICK,
+};
 use crate::log::Disk;
 use crate::transport::Peers;
 
@@ -38,6 +41,8 @@ struct Timer<I> {
     ttl_s: i64,
     /// Its revocation is under way: it cannot be kept alive any more.
     revoking: bool,
+    /// A checkpoint of it was proposed and may be applied yet, since it was last extended.
+    noted: bool,
 }
 
 impl<R: AsyncRuntime> Default for Timers<R> {
@@ -68,6 +73,7 @@ impl<R: AsyncRuntime> Timers<R> {
                 deadline,
                 ttl_s,
                 revoking: false,
+                noted: false,
             },
         );
         self.order.insert((deadline, id));
@@ -141,11 +147,14 @@ impl<R: AsyncRuntime> Timers<R> {
         let left = |timer: &Timer<R::Instant>| timer.deadline.saturating_duration_since(now).as_secs() as i64;
         let long = self
             .leases
-            .iter()
+            .iter_mut()
             .filter(|(_, timer)| !timer.revoking && seconds(timer.ttl_s) > interval);
-        long.map(|(id, timer)| LeaseCheckpoint {
-            id: *id,
-            remaining_ttl: left(timer).max(1),
+        long.map(|(id, timer)| {
+            timer.noted = true;
+            LeaseCheckpoint {
+                id: *id,
+                remaining_ttl: left(timer).max(1),
+            }
         })
         .collect()
     }
@@ -216,9 +225,8 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
             });
             self.propose_unwatched(Request { op: Some(revoke) });
         }
-        if !checkpoints.is_empty() {
-            let checkpoint = Op::LeaseCheckpoint(LeaseCheckpointRequest { checkpoints });
-            self.propose_unwatched(Request { op: Some(checkpoint) });
+        for checkpoints in checkpoints.chunks(LEASE_CHECKPOINTS_PER_REQUEST) {
+            self.propose_unwatched(checkpoint_request(checkpoints.to_vec()));
         }
     }
 
@@ -231,7 +239,24 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
 
     /// Extends a lease on this member, which first proves that it leads.
     pub(super) async fn keep_alive_here(&self, id: i64) -> Result<Option<LeaseTime>, Error> {
-        self.with_timers(id, |timers| timers.keep_alive(id)).await
+        let mut noted = false;
+        let extended = self
+            .with_timers(id, |timers| {
+                noted = timers.leases.get(&id).is_some_and(|timer| timer.noted);
+                timers.keep_alive(id)
+            })
+            .await?;
+        noted |= self
+            .reader
+            .view()
+            .lease(id)
+            .is_some_and(|lease| lease.remaining_ttl_s > 0);
+        if extended.is_some() && noted {
+            // The next leader would start from the note, however often the lease was extended since.
+            let withdrawn = checkpoint_request(vec![LeaseCheckpoint { id, remaining_ttl: 0 }]);
+            self.commit_here(withdrawn).await?;
+        }
+        Ok(extended)
     }
 
     /// A lease's time on this member, which first proves that it leads.
@@ -305,6 +330,12 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
     }
 }
 
+fn checkpoint_request(checkpoints: Vec<LeaseCheckpoint>) -> Request {
+    Request {
+        op: Some(Op::LeaseCheckpoint(LeaseCheckpointRequest { checkpoints })),
+    }
+}
+
 fn lease_time(reply: Replied) -> Result<Option<LeaseTime>, Error> {
     match reply {
         Replied::KeepAlive(time) | Replied::TimeToLive(time) => {
@@ -315,5 +346,31 @@ fn lease_time(reply: Replied) -> Result<Option<LeaseTime>, Error> {
             Ok(time.found.then_some(lease))
         }
         other => Err(Error::fault(format!("asked for a lease, a peer answered {other:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::etcd::etcdserverpb::LeaseGrantRequest;
+
+    use super::*;
+    use crate::Store;
+
+    #[tokio::test]
+    async fn extending_a_lease_withdraws_its_checkpoint() {
+        let store = Store::single_memory().await.unwrap();
+        store
+            .lease_grant(LeaseGrantRequest { ttl: 1_000, id: 7 })
+            .await
+            .unwrap();
+        let noted = checkpoint_request(vec![LeaseCheckpoint {
+            id: 7,
+            remaining_ttl: 5,
+        }]);
+        store.propose(noted.op.unwrap()).await.unwrap();
+        let left = |store: &Store| store.view().lease(7).unwrap().effective_ttl_s();
+        assert_eq!(left(&store), 5);
+        assert_eq!(store.lease_keep_alive(7).await.unwrap().ttl, 1_000);
+        assert_eq!(left(&store), 1_000, "what the next leader starts from");
     }
 }
