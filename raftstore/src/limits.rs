@@ -15,6 +15,13 @@ pub const LOG_SPARE_SEGMENTS: usize = 2;
 /// Payload bytes of the newest entries kept in memory.
 pub const LOG_CACHE_BYTES: usize = 64 << 20;
 
+/// Member ids whose owner a member remembers, past members included.
+pub const CLAIMS_MAX: usize = 4_096;
+/// The first pause before a peer that did not answer a claim is asked again; it doubles from there.
+pub const CLAIM_RETRY_MIN: Duration = Duration::from_millis(25);
+/// The longest such pause.
+pub const CLAIM_RETRY_MAX: Duration = Duration::from_secs(1);
+
 /// Largest request, as etcd's default.
 pub const REQUEST_BYTES: usize = 3 << 19;
 /// A batch of requests is proposed when it reaches this size, whatever is still queued.
@@ -70,9 +77,15 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
 pub const LEADER_RETRY: Duration = Duration::from_millis(20);
 /// Reads that share one round to the quorum at most.
 pub const READS_PER_ROUND: usize = 65_536;
+/// Rounds under way at a time; reads that come meanwhile share the next one.
+pub const READ_ROUNDS_IN_FLIGHT: usize = 4;
+/// Reads that wait for a round; beyond it callers are told `too many requests`.
+pub const READS_WAITING_MAX: usize = 262_144;
 
 /// Leases proposed for revocation in one go.
 pub const LEASE_REVOKES_PER_ROUND: usize = 1_000;
+/// Leases whose remaining time is noted in one request.
+pub const LEASE_CHECKPOINTS_PER_REQUEST: usize = 1_000;
 /// How often the leader looks for expired leases.
 pub const LEASE_TICK: Duration = Duration::from_millis(200);
 /// How often what is left of long TTLs is written down.

@@ -1,6 +1,6 @@
 //! What the log knows in memory: for every entry where it is stored, and for the newest ones their bytes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -57,6 +57,8 @@ pub struct Index {
     pub vote: Option<Vote>,
     /// The last known committed entry; may be beyond what is durable.
     pub committed: Option<LogId>,
+    /// The token of each member that claimed its id here.
+    pub claims: BTreeMap<u64, u64>,
     /// `slots[i]` is entry `first + i`.
     first: u64,
     slots: VecDeque<Slot>,

@@ -37,9 +37,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::LogError;
 pub use memory::{MemoryDisk, MemoryFile, PAGE_BYTES};
-pub use record::{Entry, EntryKind, LogId, Record, Vote};
+pub use record::{Claim, Entry, EntryKind, LogId, Record, Vote};
 
-use crate::limits::{LOG_CACHE_BYTES, LOG_ROUND_BYTES, LOG_SEGMENT_BYTES};
+use crate::limits::{CLAIMS_MAX, LOG_CACHE_BYTES, LOG_ROUND_BYTES, LOG_SEGMENT_BYTES};
 use index::{Found, Index, Stored};
 use writer::{Round, Writer};
 
@@ -229,6 +229,32 @@ impl<D: Disk> Log<D> {
             )?;
         }
         saved.await.unwrap_or_else(|_| Err(self.stopped()))
+    }
+
+    /// The token under which `member` claimed its id here.
+    pub fn claim(&self, member: u64) -> Option<u64> {
+        self.shared.index.lock().claims.get(&member).copied()
+    }
+
+    /// Notes which data directory a member's id belongs to, unless another one has it, and returns whose it is. Durable
+    /// when this returns. Unlike everything else, this may be called from any task.
+    pub async fn save_claim(&self, claim: Claim) -> io::Result<u64> {
+        let holder = {
+            let mut index = self.shared.index.lock();
+            let known = index.claims.get(&claim.member).copied();
+            if known.is_none() {
+                if index.claims.len() >= CLAIMS_MAX {
+                    return Err(io::Error::other(format!(
+                        "{CLAIMS_MAX} members have claimed their ids already"
+                    )));
+                }
+                index.claims.insert(claim.member, claim.token);
+                self.enqueue(vec![Record::Claim(claim)], true, None)?;
+            }
+            known.unwrap_or(claim.token)
+        };
+        self.flush().await?;
+        Ok(holder)
     }
 
     /// Waits until everything accepted so far is durable.

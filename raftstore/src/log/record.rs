@@ -22,6 +22,16 @@ pub struct Vote {
     pub committed: bool,
 }
 
+/// Which data directory a member id belongs to, as far as this member was told. The first claim stands: a member that
+/// comes back under its id with another token has lost what it promised under the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// The member, perhaps this one.
+    pub member: u64,
+    /// A random number that lives as long as that member's data directory.
+    pub token: u64,
+}
+
 /// What an entry carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
@@ -66,6 +76,8 @@ pub enum Record {
     Vote(Vote),
     /// Entries up to this one are known to be committed.
     Committed(LogId),
+    /// A member's id is taken by this data directory.
+    Claim(Claim),
 }
 
 const KIND_ENTRY: u8 = 1;
@@ -73,6 +85,7 @@ const KIND_TRUNCATE: u8 = 2;
 const KIND_PURGE: u8 = 3;
 const KIND_VOTE: u8 = 4;
 const KIND_COMMITTED: u8 = 5;
+const KIND_CLAIM: u8 = 6;
 
 /// Bytes before an entry's payload: record kind, length, term, index, entry kind.
 pub const ENTRY_PREFIX_BYTES: usize = 1 + 4 + 8 + 8 + 1;
@@ -83,7 +96,7 @@ impl Record {
         5 + match self {
             Record::Entry(entry) => 17 + entry.data.len(),
             Record::Truncate(after) => 1 + after.map_or(0, |_| 16),
-            Record::Purge(_) | Record::Committed(_) => 16,
+            Record::Purge(_) | Record::Committed(_) | Record::Claim(_) => 16,
             Record::Vote(_) => 17,
         }
     }
@@ -117,6 +130,11 @@ impl Record {
                 put_head(out, KIND_COMMITTED, body);
                 put_id(out, *id);
             }
+            Record::Claim(claim) => {
+                put_head(out, KIND_CLAIM, body);
+                out.put_u64_le(claim.member);
+                out.put_u64_le(claim.token);
+            }
         }
     }
 
@@ -148,6 +166,10 @@ impl Record {
                 committed: body.get_u8() != 0,
             })),
             KIND_COMMITTED => Some(Record::Committed(get_id(&mut body)?)),
+            KIND_CLAIM if body.len() >= 16 => Some(Record::Claim(Claim {
+                member: body.get_u64_le(),
+                token: body.get_u64_le(),
+            })),
             _ => None,
         }
     }
@@ -222,6 +244,7 @@ mod tests {
                 committed: true,
             }),
             Record::Committed(id),
+            Record::Claim(Claim { member: 7, token: 8 }),
         ];
         let mut encoded = Vec::new();
         for record in &records {

@@ -8,7 +8,10 @@
 //! | nothing, or only headers that claim no more      | torn tail          | cut there, wipe the rest        |
 //! | a header whose synced place lies beyond the break| corruption         | refuse to start                 |
 //! | a segment file without a header, last in order   | never used         | removed                         |
+//! | the same, but a batch of that segment is in it   | corruption         | refuse to start                 |
 //! | a segment file without a header, others after it | corruption         | refuse to start                 |
+//!
+//! A header is durable before the first batch behind it is written, so a batch without a header is never a torn tail.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,7 +24,7 @@ use super::disk::{Disk, DiskFile};
 use super::error::LogError;
 use super::index::{Index, Stored};
 use super::record::{ENTRY_PREFIX_BYTES, Entry, Record};
-use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, parse_segment_name, parse_spare_name, segment_name};
+use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, parse_segment_name, parse_spare_name, salt, segment_name};
 
 /// A segment in use.
 #[derive(Debug)]
@@ -114,6 +117,9 @@ impl<'a, D: Disk> Scan<'a, D> {
         let Some(header) = header.filter(|header| header.sequence == sequence) else {
             if !last {
                 return Err(self.corrupt(&name, 0, "the segment header is damaged but later segments exist"));
+            }
+            if holds_batch(&content, salt(sequence)) {
+                return Err(self.corrupt(&name, 0, "the segment header is damaged but batches follow it"));
             }
             self.discarded.push(name);
             return Ok(());
@@ -224,6 +230,9 @@ impl<'a, D: Disk> Scan<'a, D> {
             Record::Purge(upto) => self.index.purge(upto),
             Record::Vote(vote) => self.index.vote = Some(vote),
             Record::Committed(id) => self.index.committed = self.index.committed.max(Some(id)),
+            Record::Claim(claim) => {
+                self.index.claims.entry(claim.member).or_insert(claim.token);
+            }
         }
         Ok(())
     }
@@ -339,12 +348,21 @@ fn zero_rest<F: DiskFile>(file: &F, from: u64, length: u64) -> io::Result<()> {
     }
 }
 
+/// Whether any batch of the segment with this salt is there.
+fn holds_batch(content: &[u8], salt: u32) -> bool {
+    any_header(content, SEGMENT_HEADER_BYTES, salt, |_| true)
+}
+
 /// Whether an intact header at or after `from` claims that more than `place` was synced.
 fn claims_synced(content: &[u8], from: u64, salt: u32, place: Place) -> bool {
+    any_header(content, from, salt, |header| header.synced > place)
+}
+
+fn any_header(content: &[u8], from: u64, salt: u32, matches: impl Fn(&BatchHeader) -> bool) -> bool {
     let mut offset = from.next_multiple_of(ALIGNMENT) as usize;
     while offset + HEADER_BYTES <= content.len() {
         if let Some((header, _)) = BatchHeader::decode(&content[offset..], salt)
-            && header.synced > place
+            && matches(&header)
         {
             return true;
         }

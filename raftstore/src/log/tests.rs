@@ -328,3 +328,51 @@ async fn the_real_disk_keeps_what_the_memory_disk_keeps() {
         .unwrap();
     assert_eq!(log.read(0..1000, usize::MAX).await.unwrap(), entries[50..]);
 }
+
+#[tokio::test]
+async fn the_first_claim_of_an_id_stands_and_outlives_segments() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk).await;
+    let claim = |member, token| Claim { member, token };
+    assert_eq!(log.save_claim(claim(1, 10)).await.unwrap(), 10);
+    assert_eq!(log.save_claim(claim(2, 20)).await.unwrap(), 20);
+    assert_eq!(log.save_claim(claim(1, 11)).await.unwrap(), 10);
+    for i in 0..100 {
+        append(&log, vec![entry(1, i, 1000)]).await;
+    }
+    log.purge(id(1, 98)).unwrap();
+    log.flush().await.unwrap();
+    drop(log);
+    disk.crash(|_, _| false);
+    let log = open(&disk).await;
+    assert_eq!((log.claim(1), log.claim(2), log.claim(3)), (Some(10), Some(20), None));
+}
+
+#[tokio::test]
+async fn a_newest_segment_that_lost_its_header_is_corruption_and_not_an_unused_file() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk).await;
+    for i in 0..40 {
+        append(&log, vec![entry(1, i, 1000)]).await;
+    }
+    drop(log);
+    let newest = disk
+        .list()
+        .unwrap()
+        .into_iter()
+        .filter(|name| name.ends_with(".log"))
+        .max()
+        .unwrap();
+    let file = disk.open(&newest).unwrap();
+    file.write_at(&[0; 64], 0).unwrap();
+    file.sync().unwrap();
+    let error = Log::open(disk.clone(), options()).await.unwrap_err().to_string();
+    assert!(
+        error.contains(&newest) && error.contains("header is damaged"),
+        "{error}"
+    );
+    // The same file without a batch was only just made: it goes, and nothing with it.
+    file.write_at(&vec![0; SEGMENT as usize], 0).unwrap();
+    file.sync().unwrap();
+    assert!(Log::open(disk, options()).await.is_ok());
+}

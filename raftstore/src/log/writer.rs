@@ -3,14 +3,14 @@
 //! A round takes everything that queued up while the previous one was being synced. Its callers are told once it is
 //! durable. A round of nothing but committed ids is not synced: losing one only means replaying a little more.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
 use super::batch::{BatchHeader, HEADER_BYTES, Place, padded};
 use super::disk::{Disk, DiskFile};
 use super::index::{Index, Stored};
-use super::record::{ENTRY_PREFIX_BYTES, LogId, Record, Vote};
+use super::record::{Claim, ENTRY_PREFIX_BYTES, LogId, Record, Vote};
 use super::recover::{Recovered, Segment};
 use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, parse_spare_name, salt, segment_name, spare_name};
 use crate::limits::{LOG_BATCH_BYTES, LOG_SPARE_SEGMENTS};
@@ -36,11 +36,12 @@ pub struct Writer<D: Disk> {
 }
 
 /// What each segment opens with, so that removing the older ones loses none of it.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 struct Carried {
     vote: Option<Vote>,
     purged: Option<LogId>,
     committed: Option<LogId>,
+    claims: BTreeMap<u64, u64>,
 }
 
 /// What a round achieved.
@@ -61,6 +62,7 @@ impl<D: Disk> Writer<D> {
             vote: index.vote,
             purged: index.purged,
             committed: index.committed,
+            claims: index.claims.clone(),
         };
         let segment = recovered.segments.back().map_or(0, |segment| segment.sequence);
         let next_spare = recovered
@@ -179,6 +181,9 @@ impl<D: Disk> Writer<D> {
             Record::Vote(vote) => self.state.vote = Some(*vote),
             Record::Purge(upto) => self.state.purged = self.state.purged.max(Some(*upto)),
             Record::Committed(id) => self.state.committed = self.state.committed.max(Some(*id)),
+            Record::Claim(claim) => {
+                self.state.claims.entry(claim.member).or_insert(claim.token);
+            }
             Record::Truncate(_) => {}
         }
         record.encode(&mut self.body);
@@ -235,6 +240,8 @@ impl<D: Disk> Writer<D> {
             previous: self.previous,
         };
         header.write(&file)?;
+        // Before any batch: recovery takes a batch without a header for damage.
+        file.sync()?;
         let length = file.length()?;
         self.segments.push_back(Segment {
             sequence,
@@ -249,15 +256,20 @@ impl<D: Disk> Writer<D> {
             vote,
             purged,
             committed,
-        } = self.state;
+            claims,
+        } = &self.state;
         let carried = [
             vote.map(Record::Vote),
             purged.map(Record::Purge),
             committed.map(Record::Committed),
         ];
+        let claims = claims
+            .iter()
+            .map(|(&member, &token)| Record::Claim(Claim { member, token }));
         carried
             .into_iter()
             .flatten()
+            .chain(claims)
             .for_each(|record| record.encode(&mut self.body));
         Ok(())
     }

@@ -37,6 +37,9 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Inbound for Receiver<R, 
         &self,
         requests: BoxStream<'static, io::Result<wire::AppendRequest>>,
     ) -> BoxStream<'static, io::Result<wire::AppendReply>> {
+        if let Err(error) = self.core.check_admitted() {
+            return futures::stream::iter([Err(error)]).boxed();
+        }
         let (core, replying) = (self.core.clone(), self.core.clone());
         // The first request that cannot be read ends the stream: what follows would leave a hole.
         let parsed = requests
@@ -61,6 +64,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Inbound for Receiver<R, 
 
     fn vote(&self, request: wire::VoteRequest) -> BoxFuture<'_, io::Result<wire::VoteReply>> {
         async move {
+            self.core.check_admitted()?;
             let parsed = VoteRequest {
                 vote: parse_vote(request.vote)?,
                 last_log_id: parse_log_id(request.last),
@@ -95,6 +99,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Inbound for Receiver<R, 
         request: wire::TransferLeaderRequest,
     ) -> BoxFuture<'_, io::Result<wire::TransferLeaderReply>> {
         async move {
+            self.core.check_admitted()?;
             let parsed = TransferLeaderRequest::new(parse_vote(request.from)?, request.to, parse_log_id(request.last));
             let outcome = self.core.raft.handle_transfer_leader(parsed).await;
             let refusal = match outcome.map_err(|error| io::Error::other(error.to_string()))? {
@@ -138,10 +143,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
             Some(Asked::TimeToLive(asked)) => Ok(Replied::TimeToLive(lease_time(
                 self.time_to_live_here(asked.lease).await?,
             ))),
-            Some(Asked::Hello(_)) => {
-                let initialized = self.raft.is_initialized().await.map_err(|_| self.stopped_error())?;
-                Ok(Replied::Hello(wire::HelloReply { initialized }))
-            }
+            Some(Asked::Claim(asked)) => Ok(Replied::Claim(self.take_claim(asked).await?)),
             None => Err(Error::fault("asked a question this version does not know")),
         }
     }
@@ -151,6 +153,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
         &self,
         mut parts: BoxStream<'static, io::Result<wire::SnapshotPart>>,
     ) -> io::Result<wire::SnapshotReply> {
+        self.check_admitted()?;
         let first = parts.next().await.ok_or_else(|| invalid("an empty snapshot"))??;
         let Some(Part::Header(header)) = first.part else {
             return Err(invalid("a snapshot that does not start with its header"));

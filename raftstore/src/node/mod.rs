@@ -1,5 +1,6 @@
 //! A running member: openraft between our log, our tables and our peers, and the tasks around it.
 
+mod admission;
 mod ask;
 mod bootstrap;
 mod engine;
@@ -55,6 +56,8 @@ struct Core<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> {
     shared: Arc<Shared>,
     peers: N,
     leadership: watch::Sender<Leadership>,
+    /// Whether this member may vote and take entries: what it promised before, if anything, is in its log.
+    admitted: watch::Sender<bool>,
     /// When a leader was last heard from.
     heard: Mutex<Option<R::Instant>>,
     proposals: propose::Queue,
@@ -94,6 +97,8 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Node<R, D, B, N> {
         let raft = Raft::new(options.id, config, peers.clone(), LogStore::new(log.clone()), applier);
         let raft = raft.await.map_err(Error::fault)?;
         shared.serving.store(true, Ordering::Release);
+        // Whoever has a vote or an entry still has its promises.
+        let initialized = raft.is_initialized().await.map_err(Error::fault)?;
         let (proposals, proposal_work) = propose::queue();
         let (reads, read_work) = read::queue();
         let core = Arc::new(Core {
@@ -104,6 +109,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Node<R, D, B, N> {
             shared,
             peers,
             leadership: watch::Sender::new(Leadership::default()),
+            admitted: watch::Sender::new(initialized),
             heard: Mutex::new(None),
             proposals,
             reads,
@@ -112,6 +118,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Node<R, D, B, N> {
             stop: CancellationToken::new(),
             fault: Mutex::new(None),
         });
+        core.spawn(admission::run(core.clone()));
         core.spawn(propose::run(core.clone(), proposal_work));
         core.spawn(read::run(core.clone(), read_work));
         core.spawn(leadership::run(core.clone()));

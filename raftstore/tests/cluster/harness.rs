@@ -10,7 +10,7 @@ use mvcc::Memory;
 use openraft::impls::TokioRuntime;
 use proto::etcd::etcdserverpb::{PutRequest, RangeRequest};
 use raftstore::log::MemoryDisk;
-use raftstore::transport::{Dialer, Identity, serve};
+use raftstore::transport::{Dialer, Identity, Inbound, serve};
 use raftstore::{
     Delivery, Error, ErrorKind, Listen, Member, Node, Options, Parts, Retention, Store, Timing, Tls, Watcher,
 };
@@ -96,6 +96,11 @@ impl Cluster {
     }
 
     pub async fn start_member(&mut self, index: usize) {
+        self.start_inbound(index).await;
+    }
+
+    /// Starts a member; gives what its transport calls.
+    pub async fn start_inbound(&mut self, index: usize) -> Arc<dyn Inbound> {
         let members = self.members();
         let host = &mut self.hosts[index];
         let mut options = Options::new(host.id, self.token.clone(), members);
@@ -134,7 +139,9 @@ impl Cluster {
         .await
         .unwrap();
         node.found_in_background();
+        let inbound = node.inbound();
         host.store = Some(Store::of(node));
+        inbound
     }
 
     /// Ends a member's process; it loses what it had not synced or flushed.

@@ -91,18 +91,57 @@ async fn held_entries(disk: &raftstore::log::MemoryDisk) -> Vec<raftstore::log::
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_founder_that_lost_its_log_does_not_found_again() {
+    a_wiped_member_is_refused(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_lost_its_log_does_not_come_back_under_its_id() {
+    a_wiped_member_is_refused(2).await;
+}
+
+async fn a_wiped_member_is_refused(wiped: usize) {
     let mut cluster = Cluster::start(3).await;
     write(&cluster.store(1), "key", "x").await;
-    cluster.kill(0).await;
-    cluster.hosts[0].disk = raftstore::log::MemoryDisk::new();
-    cluster.hosts[0].backend = std::sync::Arc::new(mvcc::Memory::new());
-    cluster.start_member(0).await;
-    let store = cluster.store(0);
+    cluster.kill(wiped).await;
+    wipe(&mut cluster, wiped);
+    cluster.start_member(wiped).await;
+    let store = cluster.store(wiped);
     let errors = eventually("the member stops itself", async || {
         let errors = store.status().errors;
         (!errors.is_empty()).then_some(errors)
     })
     .await;
-    assert!(errors[0].contains("lost its data"), "{errors:?}");
+    assert!(
+        errors[0].contains("lost its data") && errors[0].contains("member remove"),
+        "{errors:?}"
+    );
+    assert_eq!(get(&cluster.store(1), "key", false).await.unwrap(), Some("x".into()));
+}
+
+fn wipe(cluster: &mut Cluster, index: usize) {
+    cluster.hosts[index].disk = raftstore::log::MemoryDisk::new();
+    cluster.hosts[index].backend = std::sync::Arc::new(mvcc::Memory::new());
+}
+
+/// Beside a wiped member only one is left that knows what was acknowledged: there must be no leader, or the write is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_with_an_empty_log_gives_no_vote_before_its_peers_admit_it() {
+    let mut cluster = Cluster::prepared(3).await;
+    let waiting = cluster.start_inbound(1).await;
+    let vote = proto::raft::VoteRequest {
+        vote: Some(proto::raft::Vote {
+            term: 1,
+            member: 1,
+            committed: false,
+        }),
+        ..Default::default()
+    };
+    let refused = waiting.vote(vote).await.unwrap_err().to_string();
+    assert!(refused.contains("admitted"), "{refused}");
+    // And with its peers there, it is one of them.
+    cluster.start_member(0).await;
+    cluster.start_member(2).await;
+    let leader = cluster.wait_for_leader().await;
+    write(&cluster.store(leader), "key", "x").await;
     assert_eq!(get(&cluster.store(1), "key", false).await.unwrap(), Some("x".into()));
 }
