@@ -53,6 +53,9 @@ pub const OBJECT_AGE_MAX: Duration = Duration::from_secs(15);
 /// How many configMaps and secrets are cached.
 pub const OBJECTS_MAX: usize = 1024;
 
+/// How many times a subPath is resolved while somebody keeps renaming its parts.
+pub const SUBPATH_TRIES_MAX: usize = 16;
+
 /// A container's log is rotated at this size.
 pub const LOG_BYTES_MAX: u64 = 10 << 20;
 /// How many log files a container has, the current one included.
