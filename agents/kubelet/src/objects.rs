@@ -196,6 +196,46 @@ fn renew_at(requested_at: Timestamp, expires_at: Timestamp) -> Timestamp {
 }
 
 #[cfg(test)]
+pub(crate) mod testing {
+    use k8s_openapi::ByteString;
+
+    use super::*;
+
+    /// One configMap `cm`, one secret `sec`, and the same token for everyone.
+    pub(crate) struct Fixed;
+
+    #[async_trait]
+    impl Source for Fixed {
+        async fn config_map(&self, _: &str, name: &str) -> Result<Option<Arc<ConfigMap>>, Error> {
+            let data = [
+                ("k".to_owned(), "from-map".to_owned()),
+                ("x".to_owned(), "y".to_owned()),
+            ]
+            .into();
+            Ok((name == "cm").then(|| {
+                Arc::new(ConfigMap {
+                    data: Some(data),
+                    ..Default::default()
+                })
+            }))
+        }
+        async fn secret(&self, _: &str, name: &str) -> Result<Option<Arc<Secret>>, Error> {
+            let data = [("s".to_owned(), ByteString(b"hush".to_vec()))].into();
+            Ok((name == "sec").then(|| {
+                Arc::new(Secret {
+                    data: Some(data),
+                    ..Default::default()
+                })
+            }))
+        }
+        async fn token(&self, _: &TokenKey) -> Result<String, Error> {
+            Ok("a-token".into())
+        }
+        fn forget(&self, _: &str) {}
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

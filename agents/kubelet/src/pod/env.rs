@@ -232,42 +232,7 @@ fn variable_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::objects::TokenKey;
-    use k8s_openapi::ByteString;
-    use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-    use std::sync::Arc;
-
-    struct Fixed;
-
-    #[async_trait::async_trait]
-    impl Source for Fixed {
-        async fn config_map(&self, _: &str, name: &str) -> Result<Option<Arc<ConfigMap>>, Error> {
-            let data = [
-                ("k".to_owned(), "from-map".to_owned()),
-                ("x".to_owned(), "y".to_owned()),
-            ]
-            .into();
-            Ok((name == "cm").then(|| {
-                Arc::new(ConfigMap {
-                    data: Some(data),
-                    ..Default::default()
-                })
-            }))
-        }
-        async fn secret(&self, _: &str, name: &str) -> Result<Option<Arc<Secret>>, Error> {
-            let data = [("s".to_owned(), ByteString(b"hush".to_vec()))].into();
-            Ok((name == "sec").then(|| {
-                Arc::new(Secret {
-                    data: Some(data),
-                    ..Default::default()
-                })
-            }))
-        }
-        async fn token(&self, _: &TokenKey) -> Result<String, Error> {
-            Ok(String::new())
-        }
-        fn forget(&self, _: &str) {}
-    }
+    use crate::objects::testing::Fixed;
 
     async fn environment(container: serde_json::Value) -> Result<Vec<(String, String)>, Error> {
         let pod = serde_json::json!({ "metadata": { "name": "p", "namespace": "n" }, "spec": { "containers": [] } });

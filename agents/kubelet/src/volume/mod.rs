@@ -3,7 +3,8 @@
 //! **Theory.** Every volume has one directory (or host path) that follows from the pod's uid and the volume's name, so
 //! nothing has to be remembered: preparing is idempotent, and tearing down unmounts and removes whatever is below the
 //! pod's directory. Volumes made of API objects are written by [`atomic`], which swaps a symbolic link, so that a
-//! container sees the old files or the new ones.
+//! container sees the old files or the new ones. What may hold secrets (secret, projected, downwardAPI) is written to a
+//! tmpfs of its own, never to a disk.
 //!
 //! **Left out.** Persistent volume claims, CSI, and network file systems: such a volume is refused with its name.
 
@@ -103,9 +104,15 @@ async fn prepare_one(
         return empty_dir(empty, &path, group);
     }
     let payload = payload::collect(source, pod, facts, volume, group).await?;
-    create_dir(&path, 0o755)?;
+    create_dir(&path, PAYLOAD_MODE)?;
+    if volume.config_map.is_none() && !mounts::is_mounted(&path) {
+        mounts::secret_tmpfs(&path, PAYLOAD_MODE)?;
+    }
     atomic::write(&path, &payload, group)
 }
+
+/// The mode of a volume made of API objects: its files have modes of their own.
+const PAYLOAD_MODE: u32 = 0o755;
 
 /// Directories must have their mode whatever the process's umask is.
 pub(crate) fn create_dir(path: &Path, mode: u32) -> Result<(), Error> {
@@ -183,5 +190,70 @@ pub fn remove(paths: &PodPaths) -> Result<(), Error> {
     match fs::remove_dir_all(&paths.root) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", &paths.root)(e)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objects::testing::Fixed;
+
+    fn pod() -> Pod {
+        let json = serde_json::json!({
+            "metadata": { "name": "p", "namespace": "n", "uid": "u" },
+            "spec": { "containers": [], "volumes": [
+                { "name": "a", "secret": { "secretName": "sec" } },
+                { "name": "b", "projected": { "sources": [{ "serviceAccountToken": { "path": "token" } }] } },
+                { "name": "c", "configMap": { "name": "cm" } },
+                { "name": "d", "downwardAPI": { "items": [
+                    { "path": "name", "fieldRef": { "fieldPath": "metadata.name" } }] } },
+            ] },
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn is_tmpfs(path: &Path) -> bool {
+        let found = nix::sys::statfs::statfs(path).unwrap().filesystem_type();
+        found == nix::sys::statfs::TMPFS_MAGIC
+    }
+
+    #[tokio::test]
+    async fn secrets_never_touch_the_disk_and_leave_no_mount() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("SKIPPED: only root may mount");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        // The agent's directory may be a link: mounts must be found behind it all the same.
+        let link = dir.path().join("link");
+        fs::create_dir(dir.path().join("real")).unwrap();
+        std::os::unix::fs::symlink("real", &link).unwrap();
+        let paths = PodPaths { root: link.join("u") };
+        let at = |plugin: &str, name: &str| paths.volume(&format!("kubernetes.io~{plugin}"), name);
+        let prepare = || async { prepare(&Fixed, &pod(), &paths, &Facts::default()).await.unwrap() };
+        prepare().await;
+        // A second time is an update, or another agent that takes over: nothing is mounted twice.
+        prepare().await;
+        assert_eq!(fs::read_to_string(at("secret", "a").join("s")).unwrap(), "hush");
+        for (plugin, name) in [("secret", "a"), ("projected", "b"), ("downward-api", "d")] {
+            let path = at(plugin, name);
+            assert!(is_tmpfs(&path) && mounts::is_mounted(&path), "{plugin}");
+        }
+        assert!(!mounts::is_mounted(&at("configmap", "c")));
+        assert_eq!(mounts::count_below(&paths.root), 3);
+
+        // The mounts are gone, as after a loss of power: they are made again.
+        release(&paths).unwrap();
+        assert_eq!(
+            fs::read_dir(at("secret", "a")).unwrap().count(),
+            0,
+            "nothing was below the mount"
+        );
+        prepare().await;
+        assert!(is_tmpfs(&at("secret", "a")));
+
+        remove(&paths).unwrap();
+        assert_eq!(mounts::count_below(dir.path()), 0);
+        assert!(!paths.root.exists());
     }
 }

@@ -1,4 +1,4 @@
-//! Mounts of the agent's own: tmpfs for emptyDir in memory, bind mounts for subPath.
+//! Mounts of the agent's own: tmpfs for emptyDir in memory and for what must not touch a disk, bind mounts for subPath.
 
 use std::path::{Path, PathBuf};
 
@@ -12,15 +12,23 @@ pub fn tmpfs(path: &Path, bytes: Option<i64>, mode: u32) -> Result<(), Error> {
         .filter(|b| *b > 0)
         .map(|b| format!(",size={b}"))
         .unwrap_or_default();
-    let options = format!("mode={mode:o}{size}");
-    mount(
-        Some("tmpfs"),
-        path,
-        Some("tmpfs"),
-        MsFlags::empty(),
-        Some(options.as_str()),
-    )
-    .map_err(|e| Error::file("mount a tmpfs on", path)(e.into()))
+    mount_tmpfs(path, MsFlags::empty(), &format!("mode={mode:o}{size}"))
+        .map_err(|e| Error::file("mount a tmpfs on", path)(e.into()))
+}
+
+/// Mounts a tmpfs for secrets: it is not swapped out where the kernel can promise that (Linux 6.4).
+pub fn secret_tmpfs(path: &Path, mode: u32) -> Result<(), Error> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    let options = format!("mode={mode:o}");
+    let mounted = match mount_tmpfs(path, flags, &format!("{options},noswap")) {
+        Err(nix::errno::Errno::EINVAL) => mount_tmpfs(path, flags, &options),
+        other => other,
+    };
+    mounted.map_err(|e| Error::file("mount a tmpfs on", path)(e.into()))
+}
+
+fn mount_tmpfs(path: &Path, flags: MsFlags, options: &str) -> nix::Result<()> {
+    mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(options))
 }
 
 /// Makes `target` show `source`, which may be `/proc/self/fd/N`.
@@ -37,12 +45,19 @@ pub fn bind(source: &Path, target: &Path) -> Result<(), Error> {
 
 /// Whether something is mounted exactly here.
 pub fn is_mounted(path: &Path) -> bool {
-    mount_points().iter().any(|p| p == path)
+    let path = resolved(path);
+    mount_points().contains(&path)
+}
+
+/// The kernel lists mount points without symbolic links; the agent's directory may lie behind one.
+fn resolved(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
 }
 
 /// Unmounts everything at or below `root`, the deepest first.
 pub fn unmount_below(root: &Path) -> Result<(), Error> {
-    let mut points: Vec<PathBuf> = mount_points().into_iter().filter(|p| p.starts_with(root)).collect();
+    let root = resolved(root);
+    let mut points: Vec<PathBuf> = mount_points().into_iter().filter(|p| p.starts_with(&root)).collect();
     points.sort_by_key(|p| std::cmp::Reverse(p.components().count()));
     for point in points {
         // Detached, because a process that was killed a moment ago may still hold it.
@@ -52,6 +67,13 @@ pub fn unmount_below(root: &Path) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// How many mounts there are at or below `root`.
+#[cfg(test)]
+pub(crate) fn count_below(root: &Path) -> usize {
+    let root = resolved(root);
+    mount_points().iter().filter(|p| p.starts_with(&root)).count()
 }
 
 fn mount_points() -> Vec<PathBuf> {
@@ -85,9 +107,11 @@ fn unescape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn the_kernels_escapes_are_read() {
-        assert_eq!(super::unescape(r"/a\040b\134c"), r"/a b\c");
-        assert_eq!(super::unescape("/plain"), "/plain");
+        assert_eq!(unescape(r"/a\040b\134c"), r"/a b\c");
+        assert_eq!(unescape("/plain"), "/plain");
     }
 }

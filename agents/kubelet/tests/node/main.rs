@@ -112,6 +112,10 @@ async fn a_pods_life_survives_the_deaths_of_containerd_and_the_agent() {
         said.contains("good morning") && said.contains(&format!("{ip}\tweb")),
         "{said}"
     );
+    let said = machine
+        .exec("/exec/default/web/main?output=1&command=cat&command=/proc/mounts")
+        .await;
+    assert!(said.contains("tmpfs /secret tmpfs"), "tokens stay off the disk: {said}");
     assert_eq!(machine.get_anonymously("/pods").await.0, 401);
     assert_eq!(machine.get_anonymously("/healthz").await, (200, "ok".into()));
 
