@@ -25,6 +25,7 @@ pub mod identity;
 pub mod limits;
 mod local;
 mod metrics;
+mod openapi;
 pub mod outbound;
 pub mod patch;
 pub mod registry;

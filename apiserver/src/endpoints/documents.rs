@@ -2,6 +2,7 @@
 
 use super::query::Query;
 use super::{Answer, discovery, health, negotiate, respond};
+use crate::openapi;
 use crate::registry::Registry;
 use crate::{ApiError, Body, RequestInfo, Server};
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 /// A document that does not change while the server runs.
-struct Document {
+pub(crate) struct Document {
     body: Bytes,
     /// Quoted hash of the body.
     etag: HeaderValue,
@@ -24,17 +25,25 @@ pub(crate) struct Static {
     /// By (path, version of the discovery API).
     aggregated: BTreeMap<(&'static str, &'static str), Document>,
     /// Built when first asked for: most processes never are, and the documents are megabytes.
-    openapi: OnceLock<BTreeMap<String, Document>>,
+    openapi: OnceLock<openapi::Documents>,
     version: Value,
 }
 
 impl Document {
-    fn new(value: &Value) -> Document {
-        let body = Bytes::from(value.to_string());
+    pub(crate) fn new(value: &Value) -> Document {
+        Document::of_bytes(value.to_string().into())
+    }
+
+    pub(crate) fn of_bytes(body: Bytes) -> Document {
         let digest = ring::digest::digest(&ring::digest::SHA256, &body);
         let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
         let etag = HeaderValue::from_str(&format!("\"{hex}\"")).unwrap_or(HeaderValue::from_static("\"0\""));
         Document { body, etag }
+    }
+
+    /// The hash of the body, without quotes.
+    pub(crate) fn hash(&self) -> &str {
+        self.etag.to_str().unwrap_or_default().trim_matches('"')
     }
 
     /// The document, or 304 for a client that has it.
@@ -57,8 +66,8 @@ impl Document {
 }
 
 impl Static {
-    fn openapi(&self) -> &BTreeMap<String, Document> {
-        self.openapi.get_or_init(openapi)
+    fn openapi(&self) -> &openapi::Documents {
+        self.openapi.get_or_init(openapi::build)
     }
 
     pub(crate) fn new(_registry: &Registry) -> Static {
@@ -79,23 +88,6 @@ impl Static {
             version: version(),
         }
     }
-}
-
-/// The OpenAPI documents by path, the index among them.
-fn openapi() -> BTreeMap<String, Document> {
-    let mut openapi = BTreeMap::new();
-    openapi.insert("/openapi/v3".to_string(), Document::new(&api::openapi_v3_index()));
-    for (group, version) in api::group_versions() {
-        if let Some(document) = api::openapi_v3(group, version) {
-            let path = if group.is_empty() {
-                format!("api/{version}")
-            } else {
-                format!("apis/{group}/{version}")
-            };
-            openapi.insert(format!("/openapi/v3/{path}"), Document::new(&document));
-        }
-    }
-    openapi
 }
 
 /// The API's version is Kubernetes'; the build metadata says whose implementation it is.
@@ -132,10 +124,11 @@ pub(crate) async fn answer(server: &Arc<Server>, info: &RequestInfo, request: &P
         "/version" => Ok(respond::json(200, &documents.version)),
         "/metrics" => metrics(server),
         _ if health::is_health(path) => Ok(health::answer(server, path, &query).await),
+        "/openapi/v2" => swagger(&documents.openapi().v2, request),
         _ if path == "/api" || path == "/apis" => Ok(group_list(documents, path, request)?),
         _ => {
             let document = match path.starts_with("/openapi/") {
-                true => documents.openapi().get(path),
+                true => documents.openapi().v3.get(path),
                 false => documents.discovery.get(path),
             };
             document
@@ -146,11 +139,11 @@ pub(crate) async fn answer(server: &Arc<Server>, info: &RequestInfo, request: &P
 }
 
 fn paths(documents: &Static) -> Vec<&str> {
-    let fixed = ["/healthz", "/livez", "/metrics", "/readyz", "/version"];
+    let fixed = ["/healthz", "/livez", "/metrics", "/openapi/v2", "/readyz", "/version"];
     let mut paths: Vec<&str> = documents
         .discovery
         .keys()
-        .chain(documents.openapi().keys())
+        .chain(documents.openapi().v3.keys())
         .map(String::as_str)
         .collect();
     paths.extend(fixed);
@@ -178,6 +171,28 @@ fn group_list(documents: &Static, path: &str, request: &Parts) -> Answer {
             Ok(document.answer(request, negotiate::JSON))
         }
     }
+}
+
+/// The media type of OpenAPI v2 as protobuf.
+const SWAGGER_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+/// The same, as older clients ask for it. Never an answer's type: Go's parser refuses the `@`.
+const SWAGGER_PROTOBUF_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+/// OpenAPI v2 in the first encoding that the client accepts.
+fn swagger(documents: &openapi::Swagger, request: &Parts) -> Answer {
+    let accepted = negotiate::media_types(&request.headers);
+    if accepted.is_empty() {
+        return Ok(documents.json.answer(request, negotiate::JSON));
+    }
+    for media in accepted {
+        if media == SWAGGER_PROTOBUF || media == SWAGGER_PROTOBUF_ASKED {
+            return Ok(documents.protobuf.answer(request, SWAGGER_PROTOBUF));
+        }
+        if matches!(media.as_str(), "application/json" | "application/*" | "*/*") {
+            return Ok(documents.json.answer(request, negotiate::JSON));
+        }
+    }
+    Err(ApiError::not_acceptable(&[negotiate::JSON, SWAGGER_PROTOBUF]))
 }
 
 fn metrics(server: &Server) -> Answer {

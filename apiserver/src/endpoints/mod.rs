@@ -17,7 +17,7 @@ mod transform;
 mod watch;
 mod write;
 
-pub(crate) use documents::Static;
+pub(crate) use documents::{Document, Static};
 
 use crate::registry::{RequestContext, Served};
 use crate::{ApiError, Body, RequestInfo, Server};

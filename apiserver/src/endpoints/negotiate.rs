@@ -117,6 +117,13 @@ fn clauses(value: &str) -> impl Iterator<Item = Clause<'_>> {
         })
 }
 
+/// The media types that a client accepts, in its order, without parameters.
+pub(crate) fn media_types(headers: &HeaderMap) -> Vec<String> {
+    let values = headers.get_all(header::ACCEPT).iter();
+    let values = values.filter_map(|value| value.to_str().ok());
+    values.flat_map(clauses).map(|clause| clause.media.to_owned()).collect()
+}
+
 /// The version of aggregated discovery that is asked for before anything else, if any.
 pub(crate) fn aggregated_discovery(headers: &HeaderMap) -> Option<&'static str> {
     for value in headers

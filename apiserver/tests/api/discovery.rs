@@ -60,7 +60,30 @@ async fn openapi_documents_are_indexed() {
         let document = api.get(url).await.expect(200);
         assert!(document["openapi"].as_str().unwrap().starts_with("3.0"), "{path}");
     }
-    assert_eq!(api.get("/openapi/v2").await.code, 404);
+}
+
+/// Old clients refuse anything but protobuf; every client is told when nothing has changed.
+#[tokio::test]
+async fn openapi_version_2_in_both_encodings() {
+    let api = Api::new().await;
+    let document = api.get("/openapi/v2").await.expect(200);
+    assert_eq!(document["swagger"], "2.0");
+    let spec = &document["definitions"]["io.k8s.api.core.v1.PodSpec"];
+    assert!(spec["description"].as_str().is_some_and(|text| !text.is_empty()));
+    assert!(spec["properties"]["nodeName"]["description"].as_str().is_some());
+    let media = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    let protobuf = api.raw("GET", "/openapi/v2", &[("accept", media)], Body::empty()).await;
+    // Without the `@`, on which Go's parser of media types fails.
+    assert_eq!(protobuf.code, 200);
+    assert_eq!(protobuf.headers["content-type"], media.replace('@', ".").as_str());
+    assert!(protobuf.text.starts_with("\n\u{3}2.0"));
+    let etag = protobuf.headers["etag"].to_str().unwrap().to_owned();
+    let headers = [("accept", media), ("if-none-match", etag.as_str())];
+    assert_eq!(api.raw("GET", "/openapi/v2", &headers, Body::empty()).await.code, 304);
+    let refused = api
+        .raw("GET", "/openapi/v2", &[("accept", "text/html")], Body::empty())
+        .await;
+    assert_eq!(refused.code, 406);
 }
 
 #[tokio::test]

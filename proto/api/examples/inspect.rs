@@ -17,8 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
         ["resources"] => print(&Value::Array(api::resources().iter().map(row).collect())),
-        ["openapi"] => print(&api::openapi_v3_index()),
-        ["openapi", group, version] => print(&api::openapi_v3(group, version).ok_or("not served")?),
+        ["openapi"] => print(&api::openapi_v2(&())),
+        ["openapi", group, version] => print(&api::openapi_v3(group, version, &()).ok_or("not served")?),
         ["decode", group, version, kind, content_type] => {
             let gvk = Gvk::new(*group, *version, *kind);
             let decoded = api::decode(content_type, &input()?, &gvk, FieldValidation::Strict)?;

@@ -14,7 +14,7 @@
 //!
 //! # Left out
 //! Validation of values beyond their types (the API server's strategies), server-side apply, schemas of custom resources,
-//! conversion between versions, field descriptions.
+//! conversion between versions, the texts of field descriptions.
 
 pub mod defaults;
 pub mod events;
@@ -38,7 +38,7 @@ pub use codec::{Decoded, FieldValidation, MediaType, conform, decode, decode_yam
 pub use defaults::default_object;
 pub use error::{DecodeError, EncodeError, PatchError, QuantityError, SelectorError};
 pub use gvk::Gvk;
-pub use openapi::{openapi_v3, openapi_v3_index};
+pub use openapi::{openapi_v2, openapi_v3, openapi_v3_index};
 pub use patch::{merge_patch, strategic_merge};
 pub use protobuf::{decode_protobuf, encode_protobuf, encode_protobuf_raw};
 pub use quantity::Quantity;

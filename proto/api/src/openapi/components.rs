@@ -1,5 +1,6 @@
-//! `components.schemas`: the definitions that a document's operations reach.
+//! The definitions that a document's operations reach: `components.schemas` of version 3, `definitions` of version 2.
 
+use super::Words;
 use crate::gvk::Gvk;
 use crate::schema::{Definition, Field, Form, ListKind, Presence, Schema, Type, registry};
 use serde_json::{Map, Value, json};
@@ -7,24 +8,62 @@ use std::collections::BTreeMap;
 
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 
+/// The two forms of OpenAPI differ in where definitions live and in what can be said of a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Swagger 2.0: no alternatives between types, and texts stand beside a reference.
+    V2,
+    /// OpenAPI 3.0: a reference stands alone, so texts go around it.
+    V3,
+}
+
+impl Dialect {
+    fn prefix(self) -> &'static str {
+        match self {
+            Dialect::V2 => "#/definitions/",
+            Dialect::V3 => "#/components/schemas/",
+        }
+    }
+
+    /// The reference to a definition.
+    pub fn reference(self, name: &str) -> Value {
+        json!({ "$ref": format!("{}{name}", self.prefix()) })
+    }
+}
+
 /// Definitions to render, by name.
-#[derive(Default)]
-pub struct Needed {
+pub struct Needed<'w> {
+    dialect: Dialect,
+    words: &'w dyn Words,
     found: BTreeMap<String, Schema<'static>>,
 }
 
-impl Needed {
+impl<'w> Needed<'w> {
+    /// Nothing yet.
+    pub fn new(dialect: Dialect, words: &'w dyn Words) -> Needed<'w> {
+        Needed {
+            dialect,
+            words,
+            found: BTreeMap::new(),
+        }
+    }
+
+    /// Which form references take.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     /// Adds a kind and everything below it; yields the reference to it.
     pub fn kind(&mut self, gvk: &Gvk) -> Option<Value> {
         let schema = registry().schema(gvk)?;
         self.add(schema);
-        Some(reference(&schema.definition.name))
+        Some(self.dialect.reference(&schema.definition.name))
     }
 
     /// The body of a delete request.
     pub fn delete_options(&mut self) -> Option<Value> {
         self.add(registry().definition(DELETE_OPTIONS)?);
-        Some(reference(DELETE_OPTIONS))
+        Some(self.dialect.reference(DELETE_OPTIONS))
     }
 
     fn add(&mut self, schema: Schema<'static>) {
@@ -45,77 +84,114 @@ impl Needed {
 
     /// Everything found.
     pub fn render(&self) -> Value {
+        let writer = Writer {
+            dialect: self.dialect,
+            words: self.words,
+        };
         let schemas = self
             .found
             .iter()
-            .map(|(name, schema)| (name.clone(), definition(*schema)));
+            .map(|(name, schema)| (name.clone(), writer.definition(*schema)));
         Value::Object(schemas.collect())
     }
 }
 
-fn reference(name: &str) -> Value {
-    json!({ "$ref": format!("#/components/schemas/{name}") })
+/// Renders definitions in one dialect.
+struct Writer<'w> {
+    dialect: Dialect,
+    words: &'w dyn Words,
 }
 
-fn definition(schema: Schema<'_>) -> Value {
-    let definition = schema.definition;
-    let mut out = match definition.form {
-        Form::Struct => fields(schema),
-        Form::Quantity => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
-        Form::IntOrString => json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]}),
-        Form::Time | Form::MicroTime => json!({"type": "string", "format": "date-time"}),
-        Form::Raw | Form::Any => json!({"type": "object"}),
-        Form::SchemaOrArray | Form::SchemaOrBool | Form::SchemaOrStrings => json!({}),
-    };
-    if definition.name.ends_with(".v1.JSON") {
-        out = json!({});
+impl Writer<'_> {
+    fn definition(&self, schema: Schema<'_>) -> Value {
+        let definition = schema.definition;
+        let mut out = match definition.form {
+            Form::Struct => self.fields(schema),
+            form => self.special(form),
+        };
+        if definition.name.ends_with(".v1.JSON") {
+            out = json!({});
+        }
+        if let Some(text) = self.words.about(&definition.name, "") {
+            out["description"] = text.into();
+        }
+        if definition.atomic {
+            out["x-kubernetes-map-type"] = "atomic".into();
+        }
+        if !definition.gvks.is_empty() {
+            out["x-kubernetes-group-version-kind"] = kinds(definition);
+        }
+        out
     }
-    if definition.atomic {
-        out["x-kubernetes-map-type"] = "atomic".into();
+
+    fn special(&self, form: Form) -> Value {
+        match (form, self.dialect) {
+            (Form::Quantity, Dialect::V2) => json!({"type": "string"}),
+            (Form::Quantity, Dialect::V3) => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
+            (Form::IntOrString, Dialect::V2) => json!({"type": "string", "format": "int-or-string"}),
+            (Form::IntOrString, Dialect::V3) => {
+                json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]})
+            }
+            (Form::Time | Form::MicroTime, _) => json!({"type": "string", "format": "date-time"}),
+            (Form::Raw | Form::Any, _) => json!({"type": "object"}),
+            _ => json!({}),
+        }
     }
-    if !definition.gvks.is_empty() {
-        out["x-kubernetes-group-version-kind"] = kinds(definition);
+
+    fn fields(&self, schema: Schema<'_>) -> Value {
+        let mut out = json!({"type": "object"});
+        let fields = &schema.definition.fields;
+        let properties: Map<String, Value> = fields
+            .iter()
+            .map(|field| (field.name.to_string(), self.property(schema, field)))
+            .collect();
+        if !properties.is_empty() {
+            out["properties"] = Value::Object(properties);
+        }
+        let required = fields.iter().filter(|field| field.required);
+        let required: Vec<&str> = required.map(|field| field.name.as_ref()).collect();
+        if !required.is_empty() {
+            out["required"] = json!(required);
+        }
+        out
     }
-    out
+
+    fn property(&self, schema: Schema<'_>, field: &Field) -> Value {
+        let mut out = self.r#type(schema, &field.r#type);
+        if out.get("$ref").is_some() && self.dialect == Dialect::V3 {
+            out = json!({ "allOf": [out] });
+        }
+        if let Some(text) = self.words.about(&schema.definition.name, &field.name) {
+            out["description"] = text.into();
+        }
+        // Version 2 has never carried defaults of built-in fields; clients of it would take them for set.
+        if self.dialect == Dialect::V3
+            && let Some(default) = field.default.clone().or_else(|| shown_default(field))
+        {
+            out["default"] = default;
+        }
+        sharing(field, &mut out);
+        out
+    }
+
+    fn r#type(&self, schema: Schema<'_>, r#type: &Type) -> Value {
+        match r#type {
+            Type::String => json!({"type": "string"}),
+            Type::Bytes => json!({"type": "string", "format": "byte"}),
+            Type::Bool => json!({"type": "boolean"}),
+            Type::Int32 => json!({"type": "integer", "format": "int32"}),
+            Type::Int64 => json!({"type": "integer", "format": "int64"}),
+            Type::Double => json!({"type": "number", "format": "double"}),
+            Type::Object => json!({"type": "object"}),
+            Type::Ref(id) => self.dialect.reference(&schema.registry.get(*id).definition.name),
+            Type::List(inner) => json!({"type": "array", "items": self.r#type(schema, inner)}),
+            Type::Map(inner) => json!({"type": "object", "additionalProperties": self.r#type(schema, inner)}),
+        }
+    }
 }
 
-fn kinds(definition: &Definition) -> Value {
-    let render = |gvk: &Gvk| json!({"group": gvk.group, "version": gvk.version, "kind": gvk.kind});
-    Value::Array(definition.gvks.iter().map(render).collect())
-}
-
-fn fields(schema: Schema<'_>) -> Value {
-    let mut out = json!({"type": "object"});
-    let properties: Map<String, Value> = schema
-        .definition
-        .fields
-        .iter()
-        .map(|field| (field.name.to_string(), property(schema, field)))
-        .collect();
-    if !properties.is_empty() {
-        out["properties"] = Value::Object(properties);
-    }
-    let required: Vec<&str> = schema
-        .definition
-        .fields
-        .iter()
-        .filter(|field| field.required)
-        .map(|field| field.name.as_ref())
-        .collect();
-    if !required.is_empty() {
-        out["required"] = json!(required);
-    }
-    out
-}
-
-fn property(schema: Schema<'_>, field: &Field) -> Value {
-    let mut out = r#type(schema, &field.r#type);
-    if out.get("$ref").is_some() {
-        out = json!({ "allOf": [out] });
-    }
-    if let Some(default) = field.default.clone().or_else(|| shown_default(field)) {
-        out["default"] = default;
-    }
+/// How appliers and patches share a field.
+fn sharing(field: &Field, out: &mut Value) {
     match &field.list {
         ListKind::Map(keys) => {
             out["x-kubernetes-list-type"] = "map".into();
@@ -129,35 +205,24 @@ fn property(schema: Schema<'_>, field: &Field) -> Value {
         out["x-kubernetes-map-type"] = "atomic".into();
     }
     let strategies = [(field.patch_merge, "merge"), (field.patch_retain_keys, "retainKeys")];
-    let strategies: Vec<&str> = strategies
+    let used: Vec<&str> = strategies
         .iter()
         .filter(|(used, _)| *used)
         .map(|(_, name)| *name)
         .collect();
-    if !strategies.is_empty() {
-        out["x-kubernetes-patch-strategy"] = strategies.join(",").into();
+    if !used.is_empty() {
+        out["x-kubernetes-patch-strategy"] = used.join(",").into();
     }
     if let Some(key) = &field.merge_key {
         out["x-kubernetes-patch-merge-key"] = key.as_ref().into();
     }
-    out
+}
+
+fn kinds(definition: &Definition) -> Value {
+    let render = |gvk: &Gvk| json!({"group": gvk.group, "version": gvk.version, "kind": gvk.kind});
+    Value::Array(definition.gvks.iter().map(render).collect())
 }
 
 fn shown_default(field: &Field) -> Option<Value> {
     (field.presence == Presence::Struct).then(|| json!({}))
-}
-
-fn r#type(schema: Schema<'_>, r#type: &Type) -> Value {
-    match r#type {
-        Type::String => json!({"type": "string"}),
-        Type::Bytes => json!({"type": "string", "format": "byte"}),
-        Type::Bool => json!({"type": "boolean"}),
-        Type::Int32 => json!({"type": "integer", "format": "int32"}),
-        Type::Int64 => json!({"type": "integer", "format": "int64"}),
-        Type::Double => json!({"type": "number", "format": "double"}),
-        Type::Object => json!({"type": "object"}),
-        Type::Ref(id) => reference(&schema.registry.get(*id).definition.name),
-        Type::List(inner) => json!({"type": "array", "items": self::r#type(schema, inner)}),
-        Type::Map(inner) => json!({"type": "object", "additionalProperties": self::r#type(schema, inner)}),
-    }
 }

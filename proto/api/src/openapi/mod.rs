@@ -1,75 +1,83 @@
-//! OpenAPI v3 documents, one per group version, from the schema registry and the resource table.
+//! OpenAPI documents from the schema registry and the resource table: version 3, one per group version, and version 2,
+//! one for everything, as JSON or as the protobuf that older clients insist on ([`gnostic`]).
 //!
 //! Enough for clients that validate, patch and explain: schemas with merge keys, list types and kinds; operations with
-//! their action, kind and query parameters. Left out: descriptions, response schemas of streams, OpenAPI v2.
+//! their action, kind and query parameters. The texts come from outside ([`Words`]). Left out: response schemas of
+//! streams.
 
 mod components;
+mod gnostic;
 mod operations;
 
 use crate::gvk;
-use crate::resources::{group_versions, resources};
+use crate::resources::{Resource, resources};
+use components::{Dialect, Needed};
+pub use gnostic::gnostic;
 use serde_json::{Map, Value, json};
-use std::sync::OnceLock;
 
 /// The Kubernetes version that the documents describe.
 const VERSION: &str = "v1.36.0";
 
-/// The document that lists the others, each with the hash of its content.
-pub fn openapi_v3_index() -> Value {
-    static INDEX: OnceLock<Value> = OnceLock::new();
-    INDEX.get_or_init(build_index).clone()
+/// What is said about definitions and fields, for people. `()` says nothing.
+pub trait Words {
+    /// The text about a field of a definition, or about the definition itself when `field` is empty.
+    fn about(&self, definition: &str, field: &str) -> Option<&str>;
 }
 
-fn build_index() -> Value {
+impl Words for () {
+    fn about(&self, _definition: &str, _field: &str) -> Option<&str> {
+        None
+    }
+}
+
+/// The document that lists the documents of version 3: `(group, version, hash of its content)` each.
+pub fn openapi_v3_index<'a>(documents: impl IntoIterator<Item = (&'a str, &'a str, &'a str)>) -> Value {
     let mut paths = Map::new();
-    for (group, version) in group_versions() {
-        if let Some(document) = openapi_v3(group, version) {
-            let path = document_path(group, version);
-            let hash = hash(document.to_string().as_bytes());
-            let url = format!("/openapi/v3/{path}?hash={hash}");
-            paths.insert(path, json!({ "serverRelativeURL": url }));
-        }
+    for (group, version, hash) in documents {
+        let path = document_path(group, version);
+        let url = format!("/openapi/v3/{path}?hash={hash}");
+        paths.insert(path, json!({ "serverRelativeURL": url }));
     }
     json!({ "paths": paths })
 }
 
 /// The document of one group version; `None` when it is not served. Built anew on every call: as a `Value` it takes many
 /// times its text, so whoever serves it should keep the bytes.
-pub fn openapi_v3(group: &str, version: &str) -> Option<Value> {
-    let rows: Vec<_> = resources()
+pub fn openapi_v3(group: &str, version: &str, words: &dyn Words) -> Option<Value> {
+    let mut rows = resources()
         .iter()
         .filter(|row| row.group == group && row.version == version)
-        .collect();
-    if rows.is_empty() {
-        return None;
-    }
-    let mut needed = components::Needed::default();
+        .peekable();
+    rows.peek()?;
+    let (paths, schemas) = render(Dialect::V3, rows, words);
+    Some(json!({
+        "openapi": "3.0.0", "info": info(), "paths": paths, "components": { "schemas": schemas },
+    }))
+}
+
+/// The one document of version 2. The same advice on keeping it.
+pub fn openapi_v2(words: &dyn Words) -> Value {
+    let (paths, definitions) = render(Dialect::V2, resources().iter(), words);
+    json!({ "swagger": "2.0", "info": info(), "paths": paths, "definitions": definitions })
+}
+
+fn render<'a>(dialect: Dialect, rows: impl Iterator<Item = &'a Resource>, words: &dyn Words) -> (Value, Value) {
+    let mut needed = Needed::new(dialect, words);
     let mut paths = Map::new();
     for row in rows {
         operations::add_paths(row, &mut paths, &mut needed);
     }
-    Some(json!({
-        "openapi": "3.0.0",
-        "info": { "title": "Kubernetes", "version": VERSION },
-        "paths": paths,
-        "components": { "schemas": needed.render() },
-    }))
+    (Value::Object(paths), needed.render())
+}
+
+fn info() -> Value {
+    json!({ "title": "Kubernetes", "version": VERSION })
 }
 
 /// `api/v1`, or `apis/apps/v1`.
-fn document_path(group: &str, version: &str) -> String {
+pub fn document_path(group: &str, version: &str) -> String {
     let root = if group.is_empty() { "api" } else { "apis" };
     format!("{root}/{}", gvk::api_version(group, version))
-}
-
-/// FNV-1a twice with different seeds: 128 bits that change with the content. Clients only compare it.
-fn hash(bytes: &[u8]) -> String {
-    let fnv = |seed: u64| {
-        bytes.iter().fold(seed, |sum, byte| {
-            (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        })
-    };
-    format!("{:016X}{:016X}", fnv(0xcbf2_9ce4_8422_2325), fnv(0x6c62_272e_07bb_0142))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `paths`: what can be done to each resource.
 
-use super::components::Needed;
+use super::components::{Dialect, Needed};
 use crate::gvk::{self, Gvk};
 use crate::resources::{Resource, Subresource};
 use serde_json::{Map, Value, json};
@@ -18,12 +18,12 @@ const PATCHES: &[&str] = &[
 ];
 
 /// Adds the paths of a resource and of its subresources.
-pub fn add_paths(row: &Resource, paths: &mut Map<String, Value>, needed: &mut Needed) {
+pub fn add_paths(row: &Resource, paths: &mut Map<String, Value>, needed: &mut Needed<'_>) {
     let collection = collection_path(row, row.namespaced);
     let kind = row.gvk();
     let list = Gvk::new(row.group, row.version, row.list_kind());
-    let path = |name: bool, verbs: &[(&str, &str)], needed: &mut Needed| {
-        let mut item = Item::new(row.namespaced, name);
+    let path = |name: bool, verbs: &[(&str, &str)], needed: &mut Needed<'_>| {
+        let mut item = Item::new(needed.dialect(), row.namespaced, name);
         for (verb, method) in verbs.iter().filter(|(verb, _)| row.allows(verb)) {
             let answer = if *verb == "list" { &list } else { &kind };
             item.operation(verb, method, &kind, answer, needed);
@@ -44,7 +44,7 @@ pub fn add_paths(row: &Resource, paths: &mut Map<String, Value>, needed: &mut Ne
         paths.insert(format!("{collection}/{{name}}"), path(true, &verbs, needed));
     }
     if row.namespaced && row.allows("list") {
-        let mut item = Item::new(false, false);
+        let mut item = Item::new(needed.dialect(), false, false);
         item.operation("list", "get", &kind, &list, needed);
         paths.insert(collection_path(row, false), item.finish());
     }
@@ -66,8 +66,8 @@ fn collection_path(row: &Resource, namespaced: bool) -> String {
     )
 }
 
-fn subresource(row: &Resource, sub: &Subresource, needed: &mut Needed) -> Value {
-    let mut item = Item::new(row.namespaced, true);
+fn subresource(row: &Resource, sub: &Subresource, needed: &mut Needed<'_>) -> Value {
+    let mut item = Item::new(needed.dialect(), row.namespaced, true);
     let kind = sub.gvk();
     for verb in sub.verbs {
         let method = match *verb {
@@ -84,58 +84,55 @@ fn subresource(row: &Resource, sub: &Subresource, needed: &mut Needed) -> Value 
 
 /// One entry of `paths`.
 struct Item {
+    dialect: Dialect,
     map: Map<String, Value>,
     parameters: Vec<Value>,
 }
 
 impl Item {
-    fn new(namespaced: bool, named: bool) -> Item {
+    fn new(dialect: Dialect, namespaced: bool, named: bool) -> Item {
         let mut parameters = Vec::new();
         for (present, name) in [(named, "name"), (namespaced, "namespace")] {
             if present {
-                let schema = json!({"type": "string", "uniqueItems": true});
-                parameters.push(json!({"name": name, "in": "path", "required": true, "schema": schema}));
+                let mut parameter = parameter(dialect, name, "path", "string");
+                parameter["required"] = true.into();
+                parameters.push(parameter);
             }
         }
         Item {
+            dialect,
             map: Map::new(),
             parameters,
         }
     }
 
-    fn operation(&mut self, verb: &str, method: &str, kind: &Gvk, answer: &Gvk, needed: &mut Needed) {
+    fn operation(&mut self, verb: &str, method: &str, kind: &Gvk, answer: &Gvk, needed: &mut Needed<'_>) {
         let action = match verb {
             "create" => "post",
             "update" => "put",
             other => other,
         };
+        let parameters = query_parameters(verb);
+        let parameters: Vec<Value> = parameters
+            .iter()
+            .map(|(name, kind)| parameter(self.dialect, name, "query", kind))
+            .collect();
         let mut operation = json!({
             "x-kubernetes-action": action,
             "x-kubernetes-group-version-kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
-            "parameters": query_parameters(verb),
+            "parameters": parameters,
         });
-        let content = |types: &[&str], schema: &Value| -> Value {
-            Value::Object(
-                types
-                    .iter()
-                    .map(|media| (media.to_string(), json!({"schema": schema})))
-                    .collect(),
-            )
-        };
         let body = match verb {
-            "create" | "update" => needed.kind(kind).map(|schema| content(&["*/*"], &schema)),
-            "patch" => Some(content(PATCHES, &json!({"type": "object"}))),
-            "delete" | "deletecollection" => needed.delete_options().map(|schema| content(&["*/*"], &schema)),
+            "create" | "update" => needed.kind(kind).map(|schema| (&["*/*"][..], schema)),
+            "patch" => Some((PATCHES, json!({"type": "object"}))),
+            "delete" | "deletecollection" => needed.delete_options().map(|schema| (&["*/*"][..], schema)),
             _ => None,
         };
-        if let Some(content) = body {
-            operation["requestBody"] = json!({"content": content});
+        let answer = needed.kind(answer);
+        match self.dialect {
+            Dialect::V2 => swagger_bodies(&mut operation, body, answer, verb == "patch"),
+            Dialect::V3 => bodies(&mut operation, body, answer),
         }
-        let answered = match needed.kind(answer) {
-            Some(schema) => json!({"description": "OK", "content": content(BODIES, &schema)}),
-            None => json!({"description": "OK"}),
-        };
-        operation["responses"] = json!({"200": answered, "401": {"description": "Unauthorized"}});
         self.map.insert(method.to_string(), operation);
     }
 
@@ -147,8 +144,53 @@ impl Item {
     }
 }
 
-fn query_parameters(verb: &str) -> Vec<Value> {
-    let names: &[(&str, &str)] = match verb {
+/// Request and answer, as version 3 says it.
+fn bodies(operation: &mut Value, body: Option<(&[&str], Value)>, answer: Option<Value>) {
+    let content = |types: &[&str], schema: &Value| -> Value {
+        let entries = types.iter().map(|media| (media.to_string(), json!({"schema": schema})));
+        Value::Object(entries.collect())
+    };
+    if let Some((types, schema)) = body {
+        operation["requestBody"] = json!({"content": content(types, &schema)});
+    }
+    let answered = match answer {
+        Some(schema) => json!({"description": "OK", "content": content(BODIES, &schema)}),
+        None => json!({"description": "OK"}),
+    };
+    operation["responses"] = json!({"200": answered, "401": {"description": "Unauthorized"}});
+}
+
+/// The same, as version 2 says it: the body is a parameter.
+fn swagger_bodies(operation: &mut Value, body: Option<(&[&str], Value)>, answer: Option<Value>, required: bool) {
+    operation["schemes"] = json!(["https"]);
+    operation["produces"] = json!(BODIES);
+    operation["consumes"] = json!(["*/*"]);
+    if let Some((types, schema)) = body {
+        operation["consumes"] = json!(types);
+        let mut parameter = json!({"name": "body", "in": "body", "schema": schema});
+        if required {
+            parameter["required"] = true.into();
+        }
+        if let Some(parameters) = operation["parameters"].as_array_mut() {
+            parameters.push(parameter);
+        }
+    }
+    let answered = match answer {
+        Some(schema) => json!({"description": "OK", "schema": schema}),
+        None => json!({"description": "OK"}),
+    };
+    operation["responses"] = json!({"200": answered, "401": {"description": "Unauthorized"}});
+}
+
+fn parameter(dialect: Dialect, name: &str, place: &str, kind: &str) -> Value {
+    match dialect {
+        Dialect::V2 => json!({"name": name, "in": place, "type": kind, "uniqueItems": true}),
+        Dialect::V3 => json!({"name": name, "in": place, "schema": {"type": kind, "uniqueItems": true}}),
+    }
+}
+
+fn query_parameters(verb: &str) -> &'static [(&'static str, &'static str)] {
+    match verb {
         "create" | "update" => &[
             ("dryRun", "string"),
             ("fieldManager", "string"),
@@ -179,7 +221,5 @@ fn query_parameters(verb: &str) -> Vec<Value> {
             ("watch", "boolean"),
         ],
         _ => &[],
-    };
-    let parameter = |(name, kind): &(&str, &str)| json!({"name": name, "in": "query", "schema": {"type": kind, "uniqueItems": true}});
-    names.iter().map(parameter).collect()
+    }
 }
