@@ -18,11 +18,19 @@
 //! # Left out
 //! Recording, clocks, and the faults themselves: those are the harnesses'.
 
+pub mod cluster;
+pub mod counter;
+pub mod cycle;
+pub mod election;
 mod error;
 pub mod history;
+pub mod lease;
 pub mod limits;
 pub mod linear;
+pub mod lock;
+pub mod set;
 mod verdict;
+pub mod watch;
 
 pub use error::Error;
 pub use history::{Event, History, Operation, Outcome, What};

@@ -1,0 +1,153 @@
+//! Leases: a key lives at least as long as its lease was promised, not much longer, and never comes back.
+//!
+//! The only checker of safety that uses the recorder's clock: a lease's time runs from the moment the server handled the
+//! grant or renewal, which is not before it was asked. Finds `expired-early`, `resurrected`, `outlived-revoke`, and, given how
+//! late an expiry may be under the faults of the test, `overdue`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Anomaly, Operation, Verdict};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Call {
+    /// Grants a lease and puts a key of its own under it.
+    Grant(i64),
+    KeepAlive(i64),
+    Revoke(i64),
+    /// Reads the lease's key.
+    Probe(i64),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Return {
+    /// Of a grant or a renewal: seconds until it expires. 0: there is no such lease.
+    Ttl(i64),
+    Revoked,
+    /// Whether the key was there.
+    Present(bool),
+}
+
+type Op = Operation<Call, Return>;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// `overdue_ns`: how long after its time a lease may live on; `None` when the faults of the test leave no bound.
+pub fn check(operations: &[Op], overdue_ns: Option<u64>) -> Verdict {
+    let mut verdict = Verdict::valid("lease");
+    let mut leases: BTreeMap<i64, Vec<&Op>> = BTreeMap::new();
+    for op in operations {
+        let (Call::Grant(lease) | Call::KeepAlive(lease) | Call::Revoke(lease) | Call::Probe(lease)) = op.call;
+        leases.entry(lease).or_default().push(op);
+    }
+    for (lease, ops) in &leases {
+        for anomaly in [early(ops), back(ops), revoked(ops), overdue(ops, overdue_ns)]
+            .into_iter()
+            .flatten()
+        {
+            verdict.broken(Anomaly {
+                message: format!("lease {lease}: {}", anomaly.message),
+                ..anomaly
+            });
+        }
+    }
+    let gone = leases.values().filter(|ops| ops.iter().any(|op| is_gone(op))).count();
+    verdict.note(format!("{} leases, {gone} seen gone", leases.len()));
+    verdict
+}
+
+/// Seconds promised by a grant or renewal that was answered.
+fn promised(op: &Op) -> Option<u64> {
+    match op.outcome.result()? {
+        Return::Ttl(seconds) if *seconds > 0 => u64::try_from(*seconds).ok(),
+        _ => None,
+    }
+}
+
+fn is_gone(op: &Op) -> bool {
+    matches!(op.outcome.result(), Some(Return::Present(false) | Return::Ttl(0)))
+}
+
+fn is_there(op: &Op) -> bool {
+    matches!(op.outcome.result(), Some(Return::Present(true))) || promised(op).is_some()
+}
+
+fn grant<'a>(ops: &[&'a Op]) -> Option<&'a Op> {
+    ops.iter()
+        .find(|op| matches!(op.call, Call::Grant(_)) && op.outcome.is_ok())
+        .copied()
+}
+
+/// Gone while a grant or a renewal still ran.
+fn early(ops: &[&Op]) -> Option<Anomaly> {
+    let grant = grant(ops)?;
+    let gone = ops.iter().filter(|op| is_gone(op) && grant.precedes(op));
+    for seen in gone {
+        let revoke = ops
+            .iter()
+            .any(|op| matches!(op.call, Call::Revoke(_)) && !op.outcome.is_fail() && Some(op.invoked) < seen.completed);
+        let running = ops.iter().find(|op| {
+            let until = promised(op).map(|seconds| op.invoked_ns + seconds * SECOND_NS);
+            until.is_some_and(|until| seen.ended_ns.is_some_and(|ended| ended < until))
+        });
+        if let (false, Some(running)) = (revoke, running) {
+            let message = format!(
+                "gone {} ms after {:?} -> {:?} was asked for",
+                (seen.ended_ns? - running.invoked_ns.min(seen.ended_ns?)) / 1_000_000,
+                running.call,
+                running.outcome
+            );
+            return Some(Anomaly::new("expired-early", message, [running.invoked, seen.invoked]));
+        }
+    }
+    None
+}
+
+/// There again after it was gone.
+fn back(ops: &[&Op]) -> Option<Anomaly> {
+    let grant = grant(ops)?;
+    let gone = ops
+        .iter()
+        .filter(|op| is_gone(op) && grant.precedes(op))
+        .min_by_key(|op| op.completed)?;
+    let again = ops.iter().find(|op| is_there(op) && gone.precedes(op))?;
+    let message = format!("it was gone, and then {:?} -> {:?}", again.call, again.outcome);
+    Some(Anomaly::new("resurrected", message, [gone.invoked, again.invoked]))
+}
+
+/// There after its revocation was acknowledged.
+fn revoked(ops: &[&Op]) -> Option<Anomaly> {
+    let revoke = ops
+        .iter()
+        .find(|op| matches!(op.outcome.result(), Some(Return::Revoked)))?;
+    let again = ops.iter().find(|op| is_there(op) && revoke.precedes(op))?;
+    let message = format!("it was revoked, and then {:?} -> {:?}", again.call, again.outcome);
+    Some(Anomaly::new(
+        "outlived-revoke",
+        message,
+        [revoke.invoked, again.invoked],
+    ))
+}
+
+/// There long after the last renewal that may have counted.
+fn overdue(ops: &[&Op], slack_ns: Option<u64>) -> Option<Anomaly> {
+    let ttl = promised(grant(ops)?)?;
+    let renewals = ops
+        .iter()
+        .filter(|op| matches!(op.call, Call::Grant(_) | Call::KeepAlive(_)) && !op.outcome.is_fail());
+    let last = renewals
+        .map(|op| op.ended_ns)
+        .max_by_key(|ended| ended.unwrap_or(u64::MAX))??;
+    let limit = last + ttl * SECOND_NS + slack_ns?;
+    let late = ops
+        .iter()
+        .find(|op| matches!(op.outcome.result(), Some(Return::Present(true))) && op.invoked_ns > limit)?;
+    let message = format!(
+        "still there {} ms after its time",
+        (late.invoked_ns - limit) / 1_000_000
+    );
+    Some(Anomaly::new("overdue", message, [late.invoked]))
+}

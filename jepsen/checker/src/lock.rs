@@ -1,0 +1,185 @@
+//! Locks with leases and fencing tokens.
+//!
+//! A lock that can expire protects nothing by itself: its holder may be paused while another acquires it. So two promises
+//! are judged apart. While a holder's lease certainly runs nobody else acquires (`two-holders`); and whatever the clocks
+//! did, writes that carry the holder's token are accepted in the order of the tokens (`fence-broken`), tokens are never given
+//! twice (`token-reused`) and never go backwards (`token-backwards`).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Anomaly, Operation, Verdict};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Call {
+    /// Under a lease that is granted within the call and lives this long unless renewed.
+    Acquire {
+        lock: u64,
+        ttl_ns: u64,
+    },
+    /// Renews the lease of the holder with that token.
+    Renew {
+        lock: u64,
+        token: i64,
+        ttl_ns: u64,
+    },
+    Release {
+        lock: u64,
+        token: i64,
+    },
+    /// A write that the store accepts only while the token holds the lock.
+    Write {
+        lock: u64,
+        token: i64,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Return {
+    Acquired {
+        token: i64,
+    },
+    /// Whether the lease was still there.
+    Renewed(bool),
+    Released,
+    /// The revision of an accepted write; `None` when it was refused.
+    Written(Option<i64>),
+}
+
+type Op = Operation<Call, Return>;
+
+pub fn check(operations: &[Op]) -> Verdict {
+    let mut verdict = Verdict::valid("lock");
+    let mut locks: BTreeMap<u64, Vec<&Op>> = BTreeMap::new();
+    for op in operations {
+        let (Call::Acquire { lock, .. }
+        | Call::Renew { lock, .. }
+        | Call::Release { lock, .. }
+        | Call::Write { lock, .. }) = op.call;
+        locks.entry(lock).or_default().push(op);
+    }
+    let mut acquired = 0;
+    for ops in locks.values() {
+        let tenures = tenures(ops);
+        acquired += tenures.len();
+        overlaps(&tenures)
+            .into_iter()
+            .for_each(|anomaly| verdict.broken(anomaly));
+        tokens(&tenures).into_iter().for_each(|anomaly| verdict.broken(anomaly));
+        fence(ops).into_iter().for_each(|anomaly| verdict.broken(anomaly));
+    }
+    verdict.note(format!("{} locks, acquired {acquired} times", locks.len()));
+    verdict
+}
+
+/// One holder's time with a lock.
+struct Tenure<'a> {
+    token: i64,
+    acquire: &'a Op,
+    /// On the recorder's clock: until here the lease certainly ran.
+    certain_until_ns: u64,
+    /// Event at which it was first given up; `u64::MAX` if never.
+    released: u64,
+}
+
+fn tenures<'a>(ops: &[&'a Op]) -> Vec<Tenure<'a>> {
+    let mut tenures = Vec::new();
+    for acquire in ops {
+        let (Call::Acquire { ttl_ns, .. }, Some(Return::Acquired { token })) =
+            (&acquire.call, acquire.outcome.result())
+        else {
+            continue;
+        };
+        let renewals = ops.iter().filter_map(|op| match (&op.call, op.outcome.result()) {
+            (
+                Call::Renew {
+                    token: renewed, ttl_ns, ..
+                },
+                Some(Return::Renewed(true)),
+            ) if renewed == token => Some(op.invoked_ns + ttl_ns),
+            _ => None,
+        });
+        let releases = ops
+            .iter()
+            .filter(|op| matches!(&op.call, Call::Release { token: t, .. } if t == token));
+        tenures.push(Tenure {
+            token: *token,
+            acquire,
+            certain_until_ns: renewals.chain([acquire.invoked_ns + ttl_ns]).max().unwrap_or_default(),
+            released: releases.map(|op| op.invoked).min().unwrap_or(u64::MAX),
+        });
+    }
+    tenures.sort_by_key(|tenure| tenure.token);
+    tenures
+}
+
+fn overlaps(tenures: &[Tenure<'_>]) -> Vec<Anomaly> {
+    let mut found = Vec::new();
+    for (at, first) in tenures.iter().enumerate() {
+        for second in &tenures[at + 1..] {
+            let (Some(end), Some(ended_ns)) = (second.acquire.completed, second.acquire.ended_ns) else {
+                continue;
+            };
+            // An earlier event releases too; a tenure without its own end is only as long as its lease.
+            if first.token != second.token && end < first.released && ended_ns < first.certain_until_ns {
+                let message = format!(
+                    "token {} was acquired {} ms before the lease of token {} could end",
+                    second.token,
+                    (first.certain_until_ns - ended_ns) / 1_000_000,
+                    first.token
+                );
+                found.push(Anomaly::new(
+                    "two-holders",
+                    message,
+                    [first.acquire.invoked, second.acquire.invoked],
+                ));
+            }
+        }
+    }
+    found
+}
+
+fn tokens(tenures: &[Tenure<'_>]) -> Vec<Anomaly> {
+    let mut found = Vec::new();
+    for pair in tenures.windows(2) {
+        let events = [pair[0].acquire.invoked, pair[1].acquire.invoked];
+        if pair[0].token == pair[1].token {
+            found.push(Anomaly::new(
+                "token-reused",
+                format!("token {} was given twice", pair[0].token),
+                events,
+            ));
+        } else if pair[1].acquire.precedes(pair[0].acquire) {
+            let message = format!(
+                "token {} was given before token {} was asked for",
+                pair[1].token, pair[0].token
+            );
+            found.push(Anomaly::new("token-backwards", message, events));
+        }
+    }
+    found
+}
+
+/// Accepted writes, in the order in which the store took them, never go back to an older token.
+fn fence(ops: &[&Op]) -> Vec<Anomaly> {
+    let mut accepted: Vec<(i64, i64, u64)> = Vec::new();
+    for op in ops {
+        if let (Call::Write { token, .. }, Some(Return::Written(Some(revision)))) = (&op.call, op.outcome.result()) {
+            accepted.push((*revision, *token, op.invoked));
+        }
+    }
+    accepted.sort_unstable();
+    let broken = accepted.windows(2).filter(|pair| pair[1].1 < pair[0].1);
+    broken
+        .map(|pair| {
+            let message = format!(
+                "a write of token {} was accepted at revision {}, after token {} had written at {}",
+                pair[1].1, pair[1].0, pair[0].1, pair[0].0
+            );
+            Anomaly::new("fence-broken", message, [pair[0].2, pair[1].2])
+        })
+        .collect()
+}

@@ -1,0 +1,373 @@
+//! Isolation checkers against small histories written down from the anomalies' definitions, and against random ones.
+
+mod generate;
+
+use std::collections::BTreeMap;
+
+use checker::cycle::{append, wr};
+use checker::limits::Bounds;
+use checker::linear::{self, Model, txn};
+use checker::{History, Outcome, Verdict, What};
+use generate::{random_run, rng};
+use rand::RngExt;
+
+use append::Step::{Append, Read};
+
+type Lists = History<append::Call, append::Return>;
+
+/// Transactions that all overlap: real time orders nothing.
+fn overlapping(txns: &[(append::Call, append::Return)]) -> Verdict {
+    let mut history = Lists::new();
+    for (process, (call, _)) in txns.iter().enumerate() {
+        history.invoke(process as u64, 0, call.clone());
+    }
+    for (process, (_, answer)) in txns.iter().enumerate() {
+        history.ok(process as u64, 0, answer.clone());
+    }
+    append::check(&history.operations().unwrap())
+}
+
+/// Transactions one after the other.
+fn serial(txns: &[(append::Call, Outcome<append::Return>)]) -> Verdict {
+    let mut history = Lists::new();
+    for (call, outcome) in txns {
+        history.invoke(0, 0, call.clone());
+        match outcome {
+            Outcome::Ok(answer) => history.ok(0, 0, answer.clone()),
+            Outcome::Fail(error) => history.fail(0, 0, error),
+            Outcome::Info(error) => history.info(0, 0, error),
+        };
+    }
+    append::check(&history.operations().unwrap())
+}
+
+#[test]
+fn writes_that_interleave_are_g0() {
+    let verdict = overlapping(&[
+        (vec![Append(1, 1), Append(2, 1)], vec![]),
+        (vec![Append(1, 2), Append(2, 2)], vec![]),
+        (vec![Read(1), Read(2)], vec![vec![1, 2], vec![2, 1]]),
+    ]);
+    assert!(verdict.has("G0"), "{verdict:?}");
+}
+
+#[test]
+fn information_in_a_circle_is_g1c() {
+    let verdict = overlapping(&[
+        (vec![Append(1, 1), Read(2)], vec![vec![2]]),
+        (vec![Append(2, 2), Read(1)], vec![vec![1]]),
+    ]);
+    assert!(verdict.has("G1c") && !verdict.has("G0"), "{verdict:?}");
+}
+
+#[test]
+fn a_read_skew_is_g_single() {
+    let verdict = overlapping(&[
+        (vec![Append(1, 1), Append(2, 1)], vec![]),
+        (vec![Read(1), Read(2)], vec![vec![], vec![1]]),
+        (vec![Read(1)], vec![vec![1]]),
+    ]);
+    assert!(verdict.has("G-single") && !verdict.has("G1c"), "{verdict:?}");
+}
+
+#[test]
+fn a_write_skew_is_g2() {
+    let verdict = overlapping(&[
+        (vec![Read(1), Append(2, 1)], vec![vec![]]),
+        (vec![Read(2), Append(1, 1)], vec![vec![]]),
+        (vec![Read(1), Read(2)], vec![vec![1], vec![1]]),
+    ]);
+    assert!(verdict.has("G2") && !verdict.has("G-single"), "{verdict:?}");
+}
+
+#[test]
+fn a_lost_append_is_a_cycle_with_real_time() {
+    let verdict = serial(&[
+        (vec![Append(1, 1)], Outcome::Ok(vec![])),
+        (vec![Append(1, 2)], Outcome::Ok(vec![])),
+        (vec![Read(1)], Outcome::Ok(vec![vec![2]])),
+    ]);
+    assert!(verdict.has("G-single-realtime"), "{verdict:?}");
+}
+
+#[test]
+fn a_stale_read_is_a_cycle_with_real_time() {
+    let verdict = serial(&[
+        (vec![Append(1, 1)], Outcome::Ok(vec![])),
+        (vec![Read(1)], Outcome::Ok(vec![vec![]])),
+        (vec![Read(1)], Outcome::Ok(vec![vec![1]])),
+    ]);
+    assert!(verdict.has("G-single-realtime"), "{verdict:?}");
+}
+
+#[test]
+fn an_aborted_append_that_is_read_is_g1a_and_an_unknown_one_is_fine() {
+    let run = |outcome| {
+        serial(&[
+            (vec![Append(1, 1)], outcome),
+            (vec![Read(1)], Outcome::Ok(vec![vec![1]])),
+        ])
+    };
+    assert!(run(Outcome::Fail("refused".into())).has("G1a"));
+    assert!(run(Outcome::Info("timeout".into())).is_valid());
+}
+
+#[test]
+fn a_read_amid_a_transaction_is_g1b() {
+    let verdict = overlapping(&[
+        (vec![Append(1, 1), Append(1, 2)], vec![]),
+        (vec![Read(1)], vec![vec![1]]),
+    ]);
+    assert!(verdict.has("G1b"), "{verdict:?}");
+}
+
+#[test]
+fn lists_that_no_one_can_have_made_are_named() {
+    let read = |lists: &[&[i64]]| {
+        let mut txns = vec![(vec![Append(1, 1)], vec![]), (vec![Append(1, 2)], vec![])];
+        txns.extend(lists.iter().map(|list| (vec![Read(1)], vec![list.to_vec()])));
+        overlapping(&txns)
+    };
+    assert!(read(&[&[1, 2], &[1]]).is_valid());
+    assert!(read(&[&[1, 2], &[2, 1]]).has("incompatible-order"));
+    assert!(read(&[&[1, 1]]).has("duplicate-elements"));
+    assert!(read(&[&[1, 7]]).has("garbage-read"));
+    assert!(overlapping(&[(vec![Append(1, 1), Read(1)], vec![vec![]])]).has("internal"));
+}
+
+/// A sequential store of lists.
+struct Store;
+
+impl Model for Store {
+    type State = BTreeMap<u64, Vec<i64>>;
+    type Call = append::Call;
+    type Return = append::Return;
+
+    fn initial(&self) -> Self::State {
+        BTreeMap::new()
+    }
+
+    fn step(&self, state: &Self::State, call: &Self::Call, _: Option<&Self::Return>) -> Option<Self::State> {
+        let mut next = state.clone();
+        for step in call {
+            if let Append(key, element) = step {
+                next.entry(*key).or_default().push(*element);
+            }
+        }
+        Some(next)
+    }
+
+    fn is_read(&self, _: &Self::Call) -> bool {
+        false
+    }
+}
+
+fn list_answer(before: &BTreeMap<u64, Vec<i64>>, call: &append::Call, _: &BTreeMap<u64, Vec<i64>>) -> append::Return {
+    let (mut lists, mut reads) = (before.clone(), Vec::new());
+    for step in call {
+        match step {
+            Append(key, element) => lists.entry(*key).or_default().push(*element),
+            Read(key) => reads.push(lists.get(key).cloned().unwrap_or_default()),
+        }
+    }
+    reads
+}
+
+#[test]
+fn histories_of_a_serial_store_of_lists_pass_and_a_forgotten_element_is_found() {
+    let mut found = 0;
+    for seed in 0..100 {
+        let mut element = 0;
+        let call = |random: &mut rand::rngs::StdRng| {
+            (0..random.random_range(1..5))
+                .map(|_| {
+                    element += 1;
+                    let key = random.random_range(0..4);
+                    if random.random_bool(0.5) {
+                        Append(key, element)
+                    } else {
+                        Read(key)
+                    }
+                })
+                .collect()
+        };
+        let mut random = rng(seed);
+        let mut history = random_run(&mut random, &Store, 200, 8, call, list_answer);
+        let verdict = append::check(&history.operations().unwrap());
+        assert!(verdict.is_valid(), "seed {seed}: {verdict:?}");
+        found +=
+            u64::from(forget_an_element(&mut history) && append::check(&history.operations().unwrap()).is_invalid());
+    }
+    assert!(found >= 95, "only {found} of 100 forgotten elements were found");
+}
+
+/// Takes the middle of a long list out of one answer.
+fn forget_an_element(history: &mut Lists) -> bool {
+    for event in &mut history.events {
+        if let What::Ok { result } = &mut event.what
+            && let Some(list) = result.iter_mut().find(|list| list.len() > 10)
+        {
+            list.remove(5);
+            return true;
+        }
+    }
+    false
+}
+
+fn registers(txns: &[(wr::Call, wr::Return)]) -> Verdict {
+    let mut history = History::new();
+    for (process, (call, _)) in txns.iter().enumerate() {
+        history.invoke(process as u64, 0, call.clone());
+    }
+    for (process, (_, answer)) in txns.iter().enumerate() {
+        history.ok(process as u64, 0, answer.clone());
+    }
+    wr::check(&history.operations().unwrap())
+}
+
+fn saw(reads: &[Option<i64>]) -> wr::Return {
+    wr::Return {
+        revision: None,
+        reads: reads.to_vec(),
+    }
+}
+
+fn wrote(revision: i64) -> wr::Return {
+    wr::Return {
+        revision: Some(revision),
+        reads: vec![],
+    }
+}
+
+#[test]
+fn anomalies_of_registers_have_their_names() {
+    use wr::Step::{Read, Write};
+    let circle = registers(&[
+        (vec![Write(1, 1), Read(2)], saw(&[Some(2)])),
+        (vec![Write(2, 2), Read(1)], saw(&[Some(1)])),
+    ]);
+    assert!(circle.has("G1c"), "{circle:?}");
+    let skew = registers(&[
+        (vec![Read(1), Write(2, 1)], saw(&[None])),
+        (vec![Read(2), Write(1, 1)], saw(&[None])),
+    ]);
+    assert!(skew.has("G2"), "{skew:?}");
+    let lost_update = registers(&[
+        (vec![Write(1, 1)], saw(&[])),
+        (vec![Read(1), Write(1, 2)], saw(&[Some(1)])),
+        (vec![Read(1), Write(1, 3)], saw(&[Some(1)])),
+    ]);
+    assert!(lost_update.has("G2") || lost_update.has("G-single"), "{lost_update:?}");
+    let torn = registers(&[
+        (vec![Write(1, 1), Write(2, 1)], wrote(2)),
+        (vec![Write(1, 2), Write(2, 2)], wrote(3)),
+        (vec![Read(1), Read(2)], saw(&[Some(1), Some(2)])),
+    ]);
+    assert!(torn.has("G-single"), "{torn:?}");
+    let amid = registers(&[
+        (vec![Write(1, 1), Write(1, 2)], wrote(2)),
+        (vec![Read(1)], saw(&[Some(1)])),
+    ]);
+    assert!(amid.has("G1b"), "{amid:?}");
+    let garbage = registers(&[(vec![Read(1)], saw(&[Some(9)]))]);
+    assert!(garbage.has("garbage-read"));
+    let own = registers(&[(vec![Write(1, 1), Read(1)], saw(&[None]))]);
+    assert!(own.has("internal"));
+}
+
+/// The second writer had read the first one's value, yet its revision is the smaller one.
+#[test]
+fn a_revision_that_goes_backwards_is_found() {
+    use wr::Step::{Read, Write};
+    let verdict = registers(&[
+        (vec![Write(1, 1)], wrote(9)),
+        (
+            vec![Read(1), Write(1, 2)],
+            wr::Return {
+                revision: Some(8),
+                reads: vec![Some(1)],
+            },
+        ),
+    ]);
+    assert!(verdict.has("cyclic-versions"), "{verdict:?}");
+}
+
+/// Cycles are proofs: whenever one is found, no order of the transactions explains the history; and a history of a real
+/// store has none.
+#[test]
+fn cycles_never_accuse_a_history_that_an_order_explains() {
+    let (mut accused, mut unexplained) = (0, 0);
+    for seed in 0..600 {
+        let mut value = 0;
+        let call = |random: &mut rand::rngs::StdRng| {
+            let steps = (0..random.random_range(1..4)).map(|_| {
+                value += 1;
+                let key = random.random_range(0..3);
+                if random.random_bool(0.5) {
+                    txn::Step::Write(key, value)
+                } else {
+                    txn::Step::Read(key)
+                }
+            });
+            txn::Call {
+                guards: vec![],
+                steps: steps.collect(),
+            }
+        };
+        let answer = |before: &BTreeMap<u64, i64>, call: &txn::Call, _: &BTreeMap<u64, i64>| {
+            let (mut state, mut reads) = (before.clone(), Vec::new());
+            for step in &call.steps {
+                match step {
+                    txn::Step::Read(key) => reads.push(state.get(key).copied()),
+                    txn::Step::Write(key, value) => {
+                        state.insert(*key, *value);
+                    }
+                }
+            }
+            txn::Return { committed: true, reads }
+        };
+        let mut random = rng(seed);
+        let mut history = random_run(&mut random, &txn::Registers, 14, 3, call, answer);
+        assert!(judge_both(&history) == (true, true), "seed {seed}");
+        spoil_a_read(&mut history, random.random_range(1..20));
+        let (explained, acyclic) = judge_both(&history);
+        assert!(acyclic || !explained, "seed {seed}: an innocent history was accused");
+        accused += u64::from(!acyclic);
+        unexplained += u64::from(!explained);
+    }
+    assert!(
+        accused > 50 && accused * 2 > unexplained,
+        "{accused} of {unexplained} bad histories were found"
+    );
+}
+
+/// Whether an order explains the history, and whether it has no anomaly.
+fn judge_both(history: &History<txn::Call, txn::Return>) -> (bool, bool) {
+    let operations = history.operations().unwrap();
+    let explained = linear::check("txn", &txn::Registers, &operations, Bounds::default()).is_valid();
+    let convert = |operation: &linear::OperationOf<txn::Registers>| {
+        let steps = operation.call.steps.iter().map(|step| match step {
+            txn::Step::Read(key) => wr::Step::Read(*key),
+            txn::Step::Write(key, value) => wr::Step::Write(*key, *value),
+        });
+        let outcome = match &operation.outcome {
+            Outcome::Ok(answer) => Outcome::Ok(saw(&answer.reads)),
+            Outcome::Fail(error) => Outcome::Fail(error.clone()),
+            Outcome::Info(error) => Outcome::Info(error.clone()),
+        };
+        operation.with(steps.collect(), outcome)
+    };
+    let converted: Vec<_> = operations.iter().map(convert).collect();
+    (explained, wr::check(&converted).is_valid())
+}
+
+fn spoil_a_read(history: &mut History<txn::Call, txn::Return>, value: i64) {
+    for event in history.events.iter_mut().rev() {
+        if let What::Ok { result } = &mut event.what
+            && let Some(read) = result.reads.first_mut()
+        {
+            *read = Some(value).filter(|value| value % 4 != 0);
+            return;
+        }
+    }
+}

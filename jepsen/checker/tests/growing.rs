@@ -1,0 +1,146 @@
+//! Sets and counters.
+
+mod generate;
+
+use std::collections::BTreeSet;
+
+use checker::linear::Model;
+use checker::{History, Validity, counter, set};
+use generate::{random_run, rng};
+use rand::RngExt;
+
+type Sets = History<set::Call, set::Return>;
+
+/// Adds 1 and 2, with the first acknowledged and the second as given; then reads one after the other.
+fn judge(second: &str, reads: &[&[i64]]) -> checker::Verdict {
+    let mut history = Sets::new();
+    history.invoke(1, 0, set::Call::Add(1));
+    history.ok(1, 0, None);
+    history.invoke(1, 0, set::Call::Add(2));
+    match second {
+        "fail" => history.fail(1, 0, "refused"),
+        _ => history.info(1, 0, "timeout"),
+    };
+    for read in reads {
+        history.invoke(2, 0, set::Call::Read);
+        history.ok(2, 0, Some(read.to_vec()));
+    }
+    set::check(&history.operations().unwrap())
+}
+
+#[test]
+fn an_element_of_unknown_outcome_may_come_late_or_never_but_not_go() {
+    assert!(judge("info", &[&[1], &[1]]).is_valid());
+    assert!(judge("info", &[&[1], &[1, 2]]).is_valid());
+    assert!(judge("info", &[&[1, 2], &[1]]).has("lost"));
+}
+
+#[test]
+fn elements_that_are_lost_stale_unexpected_or_twice_there_are_found() {
+    assert!(judge("info", &[&[]]).has("lost"));
+    assert!(judge("info", &[&[], &[1]]).has("stale"));
+    assert!(judge("fail", &[&[1, 2]]).has("unexpected"));
+    assert!(judge("info", &[&[1, 9]]).has("unexpected"));
+    assert!(judge("info", &[&[1, 1]]).has("duplicate"));
+    assert_eq!(
+        judge("info", &[]).validity,
+        Validity::Unknown,
+        "a set that nobody read proves nothing"
+    );
+}
+
+struct Grows;
+
+impl Model for Grows {
+    type State = BTreeSet<i64>;
+    type Call = set::Call;
+    type Return = set::Return;
+
+    fn initial(&self) -> BTreeSet<i64> {
+        BTreeSet::new()
+    }
+
+    fn step(&self, state: &BTreeSet<i64>, call: &set::Call, _: Option<&set::Return>) -> Option<BTreeSet<i64>> {
+        let mut next = state.clone();
+        if let set::Call::Add(element) = call {
+            next.insert(*element);
+        }
+        Some(next)
+    }
+
+    fn is_read(&self, call: &set::Call) -> bool {
+        *call == set::Call::Read
+    }
+}
+
+#[test]
+fn histories_of_a_real_set_pass() {
+    for seed in 0..100 {
+        let (mut random, mut element) = (rng(seed), 0);
+        let call = |random: &mut rand::rngs::StdRng| {
+            element += 1;
+            if random.random_bool(0.3) {
+                set::Call::Read
+            } else {
+                set::Call::Add(element)
+            }
+        };
+        let answer = |before: &BTreeSet<i64>, call: &set::Call, _: &BTreeSet<i64>| {
+            (*call == set::Call::Read).then(|| before.iter().copied().collect())
+        };
+        let history = random_run(&mut random, &Grows, 150, 6, call, answer);
+        let verdict = set::check(&history.operations().unwrap());
+        assert!(verdict.is_valid(), "seed {seed}: {verdict:?}");
+    }
+}
+
+struct Sums;
+
+impl Model for Sums {
+    type State = i64;
+    type Call = counter::Call;
+    type Return = counter::Return;
+
+    fn initial(&self) -> i64 {
+        0
+    }
+
+    fn step(&self, state: &i64, call: &counter::Call, _: Option<&counter::Return>) -> Option<i64> {
+        Some(match call {
+            counter::Call::Add(amount) => state + amount,
+            counter::Call::Read => *state,
+        })
+    }
+
+    fn is_read(&self, call: &counter::Call) -> bool {
+        *call == counter::Call::Read
+    }
+}
+
+#[test]
+fn histories_of_a_real_counter_pass_and_a_lost_addition_is_found() {
+    for seed in 0..100 {
+        let mut random = rng(seed);
+        let call = |random: &mut rand::rngs::StdRng| match random.random_range(0..3) {
+            0 => counter::Call::Read,
+            _ => counter::Call::Add(random.random_range(-3..8)),
+        };
+        let answer = |before: &i64, call: &counter::Call, _: &i64| (*call == counter::Call::Read).then_some(*before);
+        let history = random_run(&mut random, &Sums, 150, 6, call, answer);
+        let verdict = counter::check(&history.operations().unwrap());
+        assert!(verdict.is_valid(), "seed {seed}: {verdict:?}");
+    }
+    let run = |read: i64| {
+        let mut history = History::new();
+        history.invoke(1, 0, counter::Call::Add(5));
+        history.ok(1, 0, None);
+        history.invoke(1, 0, counter::Call::Add(2));
+        history.info(1, 0, "timeout");
+        history.invoke(1, 0, counter::Call::Read);
+        history.ok(1, 0, Some(read));
+        counter::check(&history.operations().unwrap())
+    };
+    assert!(run(5).is_valid() && run(7).is_valid());
+    assert!(run(2).has("counter-out-of-bounds"), "an acknowledged addition was lost");
+    assert!(run(12).has("counter-out-of-bounds"), "an addition was applied twice");
+}
