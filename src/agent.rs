@@ -14,15 +14,15 @@ use crate::config::{AgentConfig, CLUSTER_DOMAIN, DNS_SERVICE_ADDRESS, POD_CIDR, 
 use crate::{shutdown, telemetry};
 
 pub fn run(path: &Path) -> anyhow::Result<()> {
-    // A child inherits the signals that node-init blocks to wait for them.
+    // A child inherits the signals that its starter blocks to wait for them.
     SigSet::all().thread_unblock().context("cannot unblock signals")?;
     let config = AgentConfig::load(path)?;
     telemetry::init(&config.log)?;
-    // Under node-init the outer process has written the id that counts: this process sees only its own namespace.
+    // A parent outside of the pid namespace has the id 0 here. It has written the id that counts outside.
     if let Some(file) = config
         .pid_file
         .as_ref()
-        .filter(|_| std::os::unix::process::parent_id() != 1)
+        .filter(|_| std::os::unix::process::parent_id() != 0)
     {
         pki::write_public(file, &std::process::id().to_string())?;
     }

@@ -28,7 +28,10 @@ pub enum Command {
     Server(ConfigArgs),
     /// Run one node's agent: kubelet, service proxy, DNS
     Agent(ConfigArgs),
-    /// Prepare a node's namespaces and run its agent in them (started by `up`)
+    /// Run a node's agent in the node's namespaces, which are made if they are not there (started by `up`)
+    #[command(hide = true)]
+    Node(ConfigArgs),
+    /// Be process 1 of a node's namespaces (started by `node`)
     #[command(hide = true)]
     NodeInit(ConfigArgs),
 }

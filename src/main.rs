@@ -10,6 +10,7 @@ mod commands;
 mod config;
 mod kubeconfig;
 mod leader;
+mod node;
 mod node_init;
 mod output;
 mod server;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Command::Up(args) => up::run(args),
         Command::Server(args) => server::run(&args.config),
         Command::Agent(args) => agent::run(&args.config),
+        Command::Node(args) => node::run(&args.config),
         Command::NodeInit(args) => node_init::run(&args.config),
         Command::Status(args) => status::run(&args),
     };

@@ -7,4 +7,5 @@ mod failover;
 mod harness;
 mod kubectl;
 mod layers;
+mod node;
 mod rollout;

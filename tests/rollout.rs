@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::harness::cluster::{Cluster, LATER, SOON, missing_for_nodes};
+use crate::harness::cluster::{Cluster, LATER, SOON, missing_for_nodes, nothing_is_left};
 use crate::harness::{eventually, images, output, skip, text};
 
 const MANIFEST: &str = "
@@ -154,26 +154,4 @@ fn delete_everything(cluster: &Cluster) {
         let pods: Value = serde_json::from_str(&cluster.kubectl(&["get", "pods,replicasets", "-o", "json"])).ok()?;
         pods["items"].as_array()?.is_empty().then_some(())
     });
-}
-
-fn nothing_is_left(cluster: &Cluster) {
-    let directory = cluster.directory().to_str().unwrap();
-    let layout = std::fs::read_to_string(cluster.directory().join("cluster.yaml")).unwrap();
-    let id = layout
-        .lines()
-        .find_map(|l| l.strip_prefix("id:"))
-        .unwrap()
-        .trim()
-        .trim_matches(['"', '\''])
-        .to_string();
-    let look = |what: &str, command: &str, trace: &str| {
-        let seen = text(&output(std::process::Command::new("sh").args(["-c", command])).stdout);
-        assert!(!seen.contains(trace), "{what} left behind: {trace:?} in\n{seen}");
-    };
-    look("a process", "cat /proc/[0-9]*/cmdline | tr '\\0' '\\n'", directory);
-    look("a mount", "cat /proc/mounts", directory);
-    look("a link", "PATH=$PATH:/sbin ip -o link", &id);
-    look("a namespace", "PATH=$PATH:/sbin ip netns list", &id);
-    look("an nft table", "PATH=$PATH:/sbin nft list tables", &id);
-    look("a cgroup", "find /sys/fs/cgroup -maxdepth 2 -type d", &id);
 }

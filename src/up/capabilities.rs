@@ -9,7 +9,7 @@ const TOOLS: [(&str, &str); 6] = [
     ("runc", "runc"),
     ("nft", "nftables"),
     ("ip", "iproute2"),
-    ("unshare", "util-linux"),
+    ("nsenter", "util-linux"),
 ];
 
 pub struct Capabilities {

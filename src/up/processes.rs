@@ -140,7 +140,7 @@ impl Processes {
     /// Stops nodes, then masters: a node's last status updates still find an API.
     pub async fn stop(&mut self, layout: &Layout) {
         self.wait_for_ids().await;
-        stop_named(&self.directory, layout.nodes.iter().map(|n| n.name.as_str())).await;
+        stop_nodes(&self.directory, &layout.nodes).await;
         stop_named(&self.directory, layout.masters.iter().map(|m| m.name.as_str())).await;
     }
 }
@@ -162,42 +162,64 @@ pub async fn stop_leftovers(layout: &Layout, directory: &Path) {
     if !left.is_empty() {
         say!("stopping what still runs: {}", left.join(", "));
     }
-    stop_named(directory, layout.nodes.iter().map(|n| n.name.as_str())).await;
+    stop_nodes(directory, &layout.nodes).await;
     stop_named(directory, layout.masters.iter().map(|m| m.name.as_str())).await;
     remove_cgroups(&layout.cgroup());
 }
 
-/// The command line of a node: its agent under `node-init`, in namespaces of its own.
+/// The command line of a node: its agent, in namespaces of its own.
 pub fn node_command(program: &Path, node: &Node, config: &Path) -> Vec<String> {
     let mut command: Vec<String> = Vec::new();
     if let Some(namespace) = &node.namespace {
         command.extend(["nsenter".into(), format!("--net=/run/netns/{namespace}")]);
     }
-    let unshare = [
-        "unshare",
-        "--mount",
-        "--pid",
-        "--fork",
-        "--kill-child",
-        "--propagation",
-        "private",
-    ];
-    command.extend(unshare.map(String::from));
-    command.extend([text(program), "node-init".into(), "--config".into(), text(config)]);
+    command.extend([text(program), "node".into(), "--config".into(), text(config)]);
     command
 }
+
+/// The file with the id of the process 1 of a node, beside the agent's `pid`.
+pub const INIT_ID: &str = "init-pid";
 
 /// The running process of this name, by the id it left in its directory.
 pub fn running(directory: &Path, name: &str) -> Option<i32> {
     let own = directory.join(name);
-    let pid: i32 = std::fs::read_to_string(own.join("pid")).ok()?.trim().parse().ok()?;
+    identified(&own.join("pid"), &own.join("config.yaml"))
+}
+
+/// The running process whose id is in `file` and that was started with the configuration `config`.
+pub fn identified(file: &Path, config: &Path) -> Option<i32> {
+    let pid: i32 = std::fs::read_to_string(file).ok()?.trim().parse().ok()?;
     // Process ids are reused: the command line must name this cluster's configuration.
     let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let config = text(&own.join("config.yaml"));
+    let config = text(config);
     command
         .split(|b| *b == 0)
         .any(|argument| argument == config.as_bytes())
         .then_some(pid)
+}
+
+/// Stops the agents, which take their pods with them, and then ends what outlived an agent that could not.
+async fn stop_nodes(directory: &Path, nodes: &[Node]) {
+    stop_named(directory, nodes.iter().map(|n| n.name.as_str())).await;
+    let init = |node: &Node| {
+        let own = directory.join(&node.name);
+        identified(&own.join(INIT_ID), &own.join("config.yaml"))
+    };
+    let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
+    let mut left: Vec<&Node> = nodes.iter().collect();
+    loop {
+        left.retain(|node| match init(node) {
+            Some(pid) => {
+                signal(pid, Signal::SIGKILL);
+                true
+            }
+            None => false,
+        });
+        if left.is_empty() || tokio::time::Instant::now() >= deadline {
+            return;
+        }
+        tokio::time::sleep(STOP_POLL).await;
+    }
 }
 
 async fn stop_named(directory: &Path, names: impl Iterator<Item = &str>) {

@@ -176,10 +176,22 @@ impl Cluster {
     /// Kills the leading master as a power loss would, and gives back its entry in the status.
     pub fn kill_leader(&self) -> Value {
         let leader = self.leader();
-        let pid = i32::try_from(leader["pid"].as_i64().unwrap()).unwrap();
-        signal(pid, nix::sys::signal::Signal::SIGKILL);
-        eventually("the killed master is gone", SOON, || (!running(pid)).then_some(()));
+        kill(&leader);
         leader
+    }
+
+    /// Kills a node's agent without warning, and gives back its entry in the status.
+    pub fn kill_node(&self, name: &str) -> Value {
+        let node = self.entry(name).expect("the node is in the status");
+        kill(&node);
+        node
+    }
+
+    /// The entry of a member or node in the status.
+    fn entry(&self, name: &str) -> Option<Value> {
+        let status = self.status();
+        let lists = ["members", "nodes"].map(|list| status[list].as_array().cloned().unwrap_or_default());
+        lists.into_iter().flatten().find(|entry| entry["name"] == name)
     }
 
     /// Starts a killed process with the command that the status prints.
@@ -193,12 +205,11 @@ impl Cluster {
         // `up` stops it; nobody waits for it here.
         drop(child.unwrap());
         let name = entry["name"].as_str().unwrap().to_string();
-        eventually("the master runs again", SOON, || {
-            let status = self.status();
-            let mut members = status["members"].as_array().unwrap().iter();
-            members
-                .find(|m| m["name"] == name.as_str() && !m["revision"].is_null())
-                .map(|_| ())
+        eventually("the process runs again", SOON, || {
+            // A member runs once it answers; a node has nothing but its process to show here.
+            let entry = self.entry(&name)?;
+            let answers = entry.get("revision").is_none_or(|revision| !revision.is_null());
+            (answers && !entry["pid"].is_null()).then_some(())
         });
     }
 
@@ -264,6 +275,12 @@ fn spawn(directory: &Path, arguments: &[&str], images: &[PathBuf]) -> Child {
     }
 }
 
+fn kill(entry: &Value) {
+    let pid = i32::try_from(entry["pid"].as_i64().expect("it runs")).unwrap();
+    signal(pid, nix::sys::signal::Signal::SIGKILL);
+    eventually("the killed process is gone", SOON, || (!running(pid)).then_some(()));
+}
+
 fn signal(pid: i32, signal: nix::sys::signal::Signal) {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
 }
@@ -274,4 +291,27 @@ fn running(pid: i32) -> bool {
     stat.rsplit(')')
         .next()
         .is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with('Z'))
+}
+
+/// Checks that a stopped cluster left no process, mount, link, namespace, table or cgroup on the machine.
+pub fn nothing_is_left(cluster: &Cluster) {
+    let directory = cluster.directory().to_str().unwrap();
+    let layout = std::fs::read_to_string(cluster.directory().join("cluster.yaml")).unwrap();
+    let id = layout
+        .lines()
+        .find_map(|l| l.strip_prefix("id:"))
+        .unwrap()
+        .trim()
+        .trim_matches(['"', '\''])
+        .to_string();
+    let look = |what: &str, command: &str, trace: &str| {
+        let seen = text(&output(std::process::Command::new("sh").args(["-c", command])).stdout);
+        assert!(!seen.contains(trace), "{what} left behind: {trace:?} in\n{seen}");
+    };
+    look("a process", "cat /proc/[0-9]*/cmdline | tr '\\0' '\\n'", directory);
+    look("a mount", "cat /proc/mounts", directory);
+    look("a link", "PATH=$PATH:/sbin ip -o link", &id);
+    look("a namespace", "PATH=$PATH:/sbin ip netns list", &id);
+    look("an nft table", "PATH=$PATH:/sbin nft list tables", &id);
+    look("a cgroup", "find /sys/fs/cgroup -maxdepth 2 -type d", &id);
 }
