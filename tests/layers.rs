@@ -27,7 +27,7 @@ const LAYERS: [(&str, &str, &[&str]); 20] = [
         "jepsen/simulator",
         &["raftstore", "mvcc", "proto", "checker"],
     ),
-    ("jepsen", "jepsen", &["checker", "proto"]),
+    ("jepsen", "jepsen", &["checker", "proto", "pki"]),
     ("bench", "tests/bench", &["proto", "api", "pki"]),
     ("proreus", ".", &["*"]),
 ];

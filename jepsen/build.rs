@@ -1,0 +1,27 @@
+//! Generates plain clients of etcd's services; their messages are the `proto` crate's.
+use std::error::Error;
+
+const ETCD: &str = "../proto/etcd";
+const FILES: [&str; 7] = [
+    "rpc_kv.proto",
+    "rpc_watch.proto",
+    "rpc_lease.proto",
+    "rpc_cluster.proto",
+    "rpc_maintenance.proto",
+    "lock.proto",
+    "election.proto",
+];
+const PACKAGES: [&str; 5] = ["authpb", "etcdserverpb", "mvccpb", "v3electionpb", "v3lockpb"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed={ETCD}");
+    let descriptors = protox::compile(FILES.map(|file| format!("{ETCD}/{file}")), [ETCD])?;
+    let mut builder = tonic_prost_build::configure()
+        .build_server(false)
+        .emit_rerun_if_changed(false);
+    for package in PACKAGES {
+        builder = builder.extern_path(format!(".{package}"), format!("::proto::etcd::{package}"));
+    }
+    builder.compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,312 @@
+//! The members as processes: started, killed, paused, and watched for ends that nobody asked for.
+
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use proto::etcd::etcdserverpb::{RangeRequest, StatusRequest};
+
+use crate::client::Target;
+use crate::db::Db;
+use crate::disk::Disk;
+use crate::limits::{CONNECT_TIMEOUT, HEALTHY_POLL, HEALTHY_TIMEOUT, OPERATION_TIMEOUT, STOP_TIMEOUT};
+use crate::network::Network;
+
+/// Lines of its log that are shown of a member that ended.
+const LOG_LINES: usize = 2;
+
+pub(crate) struct Cluster {
+    pub(crate) db: Db,
+    pub(crate) network: Network,
+    /// One for each member, or none.
+    pub(crate) disks: Vec<Disk>,
+    states: Vec<Mutex<State>>,
+    start: Instant,
+    /// Preloaded into members whose wall clock is to be moved.
+    clock: Option<PathBuf>,
+}
+
+#[derive(Default)]
+struct State {
+    child: Option<Child>,
+    /// Its files were damaged: it may refuse to run.
+    pub(crate) damaged: bool,
+    ends: Vec<End>,
+}
+
+/// A process that ended although nobody had asked it to.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) struct End {
+    pub(crate) member: String,
+    pub(crate) at_ns: u64,
+    pub(crate) status: String,
+    /// Its files had been damaged before.
+    pub(crate) damaged: bool,
+    /// The end of its log.
+    pub(crate) said: String,
+}
+
+impl Cluster {
+    pub(crate) fn new(db: Db, network: Network, disks: bool, clock: bool, start: Instant) -> anyhow::Result<Cluster> {
+        std::fs::create_dir_all(db.directory.join("logs"))?;
+        let states = db.members.iter().map(|_| Mutex::default()).collect();
+        let clock = clock.then(clock_library).transpose()?;
+        let mut cluster = Cluster {
+            db,
+            network,
+            disks: Vec::new(),
+            states,
+            start,
+            clock,
+        };
+        for member in 0..cluster.len() {
+            std::fs::create_dir_all(&cluster.db.members[member].root)?;
+            if disks {
+                let name = &cluster.db.members[member].name;
+                let image = cluster.db.directory.join(format!("{name}.img"));
+                cluster.disks.push(Disk::create(image, &cluster.db.data(member), name)?);
+            }
+        }
+        cluster.db.prepare()?;
+        Ok(cluster)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.db.members.len()
+    }
+
+    pub(crate) fn name(&self, member: usize) -> &str {
+        &self.db.members[member].name
+    }
+
+    pub(crate) fn target(&self, member: usize) -> Target {
+        self.db.target(member)
+    }
+
+    fn state(&self, member: usize) -> MutexGuard<'_, State> {
+        self.states[member].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn log(&self, member: usize) -> PathBuf {
+        self.db
+            .directory
+            .join("logs")
+            .join(format!("{}.log", self.name(member)))
+    }
+
+    /// Starts the member's process unless it runs.
+    ///
+    /// # Errors
+    /// It cannot be started; an end later on is not an error here.
+    pub(crate) fn start(&self, member: usize) -> anyhow::Result<()> {
+        self.watch_for_ends();
+        let mut state = self.state(member);
+        if state.child.is_some() {
+            return Ok(());
+        }
+        let log = OpenOptions::new().create(true).append(true).open(self.log(member))?;
+        let command = self.db.command(member);
+        let mut child = Command::new("nsenter");
+        child
+            .arg(format!("--net=/run/netns/{}", self.network.namespace(member)))
+            .arg("--");
+        if let Some(library) = &self.clock {
+            child.args([
+                "env",
+                "FAKETIME_NO_CACHE=1",
+                "FAKETIME_DONT_FAKE_MONOTONIC=1",
+                "DONT_FAKE_MONOTONIC=1",
+            ]);
+            child.arg(format!("LD_PRELOAD={}", library.display()));
+            child.arg(format!("FAKETIME_TIMESTAMP_FILE={}", self.clock_file(member).display()));
+            if !self.clock_file(member).exists() {
+                std::fs::write(self.clock_file(member), "+0")?;
+            }
+        }
+        child.arg(command.get_program()).args(command.get_args());
+        let child = child.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn();
+        let child = child.with_context(|| format!("cannot start {}", self.name(member)))?;
+        if let Some(disk) = self.disks.get(member) {
+            disk.adopt(child.id());
+        }
+        state.child = Some(child);
+        Ok(())
+    }
+
+    fn clock_file(&self, member: usize) -> PathBuf {
+        self.db.directory.join(format!("{}.clock", self.name(member)))
+    }
+
+    /// Moves the member's wall clock, while it runs.
+    ///
+    /// # Errors
+    /// The file that tells it cannot be written.
+    pub(crate) fn skew(&self, member: usize, seconds: i64) -> anyhow::Result<()> {
+        Ok(std::fs::write(self.clock_file(member), format!("{seconds:+}"))?)
+    }
+
+    pub(crate) fn signal(&self, member: usize, signal: Signal) {
+        if let Some(child) = &self.state(member).child {
+            let _ = kill(Pid::from_raw(child.id() as i32), signal);
+        }
+    }
+
+    /// Ends the member at once, as the loss of its machine's power would, its disk aside.
+    pub(crate) fn kill(&self, member: usize) {
+        self.watch_for_ends();
+        if let Some(mut child) = self.state(member).child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Asks the member to end, and kills it if it does not. Returns whether it did.
+    pub(crate) async fn stop(&self, member: usize) -> bool {
+        self.signal(member, Signal::SIGTERM);
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        loop {
+            let ended = match &mut self.state(member).child {
+                Some(child) => child.try_wait().ok().flatten().is_some(),
+                None => return true,
+            };
+            if ended || Instant::now() > deadline {
+                self.kill_quietly(member);
+                return ended;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn kill_quietly(&self, member: usize) {
+        if let Some(mut child) = self.state(member).child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    pub(crate) fn is_running(&self, member: usize) -> bool {
+        self.watch_for_ends();
+        self.state(member).child.is_some()
+    }
+
+    pub(crate) fn damage(&self, member: usize) {
+        self.state(member).damaged = true;
+    }
+
+    pub(crate) fn is_damaged(&self, member: usize) -> bool {
+        self.state(member).damaged
+    }
+
+    /// Notices processes that ended by themselves.
+    pub(crate) fn watch_for_ends(&self) {
+        for member in 0..self.len() {
+            let mut state = self.state(member);
+            let Some(status) = state.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) else {
+                continue;
+            };
+            state.child = None;
+            let end = End {
+                member: self.name(member).into(),
+                at_ns: self.start.elapsed().as_nanos() as u64,
+                status: status.to_string(),
+                damaged: state.damaged,
+                said: tail(&self.log(member)),
+            };
+            state.ends.push(end);
+        }
+    }
+
+    pub(crate) fn ends(&self) -> Vec<End> {
+        self.watch_for_ends();
+        (0..self.len())
+            .flat_map(|member| self.state(member).ends.clone())
+            .collect()
+    }
+
+    /// The member that leads, as the members themselves say; of several, that of the latest term.
+    pub(crate) async fn leader(&self) -> Option<usize> {
+        let mut best = None;
+        for member in 0..self.len() {
+            let Ok(mut client) = self.target(member).connect() else {
+                continue;
+            };
+            let asked = tokio::time::timeout(CONNECT_TIMEOUT, client.maintenance.status(StatusRequest {})).await;
+            let Ok(Ok(answer)) = asked else { continue };
+            let status = answer.into_inner();
+            let leads = status
+                .header
+                .is_some_and(|header| header.member_id == status.leader && status.leader != 0);
+            best = best.max(leads.then_some((status.raft_term, member)));
+        }
+        best.map(|(_, member)| member)
+    }
+
+    /// Waits until every member that runs answers a linearizable read.
+    ///
+    /// # Errors
+    /// Some do not in time; which.
+    pub(crate) async fn healthy(&self) -> anyhow::Result<Duration> {
+        let begun = Instant::now();
+        loop {
+            let mut silent = Vec::new();
+            for member in (0..self.len()).filter(|member| !self.is_damaged(*member)) {
+                if !self.answers(member).await {
+                    silent.push(self.name(member).to_string());
+                }
+            }
+            if silent.is_empty() {
+                return Ok(begun.elapsed());
+            }
+            anyhow::ensure!(
+                begun.elapsed() < HEALTHY_TIMEOUT,
+                "no answer from {} in {HEALTHY_TIMEOUT:?}",
+                silent.join(", ")
+            );
+            tokio::time::sleep(HEALTHY_POLL).await;
+        }
+    }
+
+    pub(crate) async fn answers(&self, member: usize) -> bool {
+        let Ok(mut client) = self.target(member).connect() else {
+            return false;
+        };
+        let request = RangeRequest {
+            key: "jepsen/health".into(),
+            ..RangeRequest::default()
+        };
+        matches!(
+            tokio::time::timeout(OPERATION_TIMEOUT, client.kv.range(request)).await,
+            Ok(Ok(_))
+        )
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        (0..self.len()).for_each(|member| self.kill_quietly(member));
+    }
+}
+
+fn tail(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text[text.len().saturating_sub(4096)..]).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+}
+
+/// libfaketime, which moves the wall clock of one process. The kernel has no wall clock per namespace.
+fn clock_library() -> anyhow::Result<PathBuf> {
+    let directories = std::fs::read_dir("/usr/lib").context("cannot read /usr/lib")?;
+    let files = directories
+        .flatten()
+        .map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"));
+    files
+        .into_iter()
+        .find(|file| file.exists())
+        .context("the fault `clock` needs libfaketime: apt-get install faketime")
+}

@@ -1,0 +1,39 @@
+//! proreus: whole masters, as `proreus server` runs them. The door under test is etcd's and the API's.
+
+use std::process::Command;
+
+use serde_json::json;
+
+use super::Db;
+
+pub(super) fn configure(db: &Db) -> anyhow::Result<()> {
+    let masters: Vec<_> = db
+        .members
+        .iter()
+        .enumerate()
+        .map(|(index, member)| {
+            json!({
+                "id": index + 1, "name": member.name, "address": member.address,
+                "apiPort": 6443, "clientPort": 2379, "peerPort": 2380,
+            })
+        })
+        .collect();
+    for member in &db.members {
+        // JSON is YAML.
+        let config = json!({
+            "name": member.name, "root": member.root, "masters": masters, "clusterToken": "jepsen",
+            "log": "info,openraft=warn",
+        });
+        std::fs::write(member.root.join("config.yaml"), config.to_string())?;
+    }
+    Ok(())
+}
+
+pub(super) fn command(db: &Db, member: usize) -> Command {
+    let mut command = Command::new(&db.program);
+    command
+        .arg("server")
+        .arg("--config")
+        .arg(db.members[member].root.join("config.yaml"));
+    command
+}

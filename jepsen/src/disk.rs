@@ -1,0 +1,126 @@
+//! Members' disks as files, so that a disk can fill up, slow down, or lose power without its machine. Each is an ext4 on a
+//! loop device; a power loss shuts the file system down without writing its log, so that exactly what was synced is left.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::limits::DISK_BYTES;
+use crate::shell::{quietly, run, sh};
+
+/// Bytes a second that a slow disk writes.
+const SLOW_BYTES_PER_SECOND: u64 = 1 << 20;
+/// `FS_IOC_SHUTDOWN` without writing the journal. nix has no such call, and every Debian has perl.
+const SHUTDOWN: &str =
+    "open(my $d, '<', $ARGV[0]) or die $!; my $f = pack('L', 2); ioctl($d, 0x8004587d, $f) or die $!";
+
+pub(crate) struct Disk {
+    image: PathBuf,
+    mount: PathBuf,
+    device: String,
+    cgroup: PathBuf,
+}
+
+impl Disk {
+    /// Makes a file system in `image` and mounts it at `mount`.
+    ///
+    /// # Errors
+    /// A tool fails; usually for want of root or loop devices.
+    pub(crate) fn create(image: PathBuf, mount: &Path, name: &str) -> anyhow::Result<Disk> {
+        std::fs::create_dir_all(mount)?;
+        let file = File::create(&image).with_context(|| format!("cannot create {}", image.display()))?;
+        file.set_len(DISK_BYTES)?;
+        sh(&format!("mkfs.ext4 -q -F -m 0 {}", image.display()))?;
+        let device = sh(&format!("losetup -f --show {}", image.display()))?
+            .trim()
+            .to_string();
+        let cgroup = Path::new("/sys/fs/cgroup/blkio").join(format!("jepsen-{}-{name}", std::process::id()));
+        let disk = Disk {
+            image,
+            mount: mount.into(),
+            device,
+            cgroup,
+        };
+        disk.attach()?;
+        // Only slow disks need it; a kernel without blkio has none.
+        let _ = std::fs::create_dir(&disk.cgroup);
+        Ok(disk)
+    }
+
+    fn attach(&self) -> anyhow::Result<()> {
+        sh(&format!("mount -t ext4 {} {}", self.device, self.mount.display())).map(drop)
+    }
+
+    /// Takes a process into the group whose writes [`Disk::slow`] slows.
+    pub(crate) fn adopt(&self, process: u32) {
+        let _ = std::fs::write(self.cgroup.join("cgroup.procs"), process.to_string());
+    }
+
+    /// Leaves no byte free.
+    ///
+    /// # Errors
+    /// fallocate is missing.
+    pub(crate) fn fill(&self) -> anyhow::Result<()> {
+        let available = sh(&format!("df --output=avail -B1 {}", self.mount.display()))?;
+        let bytes = available.lines().last().unwrap_or("0").trim().to_string();
+        // The last few blocks go to a second file, as the first one's own blocks are not counted.
+        let ballast = self.ballast();
+        let _ = run("fallocate", &["-l", &bytes, &ballast.display().to_string()]);
+        let rest = format!("if=/dev/zero of={}.rest bs=4096", ballast.display());
+        let _ = sh(&format!("dd {rest}"));
+        Ok(())
+    }
+
+    pub(crate) fn free(&self) {
+        let ballast = self.ballast();
+        let _ = std::fs::remove_file(ballast.with_extension("rest"));
+        let _ = std::fs::remove_file(ballast);
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.mount.join("ballast")
+    }
+
+    /// # Errors
+    /// The kernel cannot throttle this device.
+    pub(crate) fn slow(&self) -> anyhow::Result<()> {
+        self.throttle(SLOW_BYTES_PER_SECOND)
+    }
+
+    pub(crate) fn fast(&self) {
+        let _ = self.throttle(0);
+    }
+
+    fn throttle(&self, bytes_per_second: u64) -> anyhow::Result<()> {
+        let number = sh(&format!("lsblk -dno MAJ:MIN {}", self.device))?;
+        let file = self.cgroup.join("blkio.throttle.write_bps_device");
+        std::fs::write(&file, format!("{} {bytes_per_second}", number.trim()))
+            .with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    /// Loses what was not synced. The member on it must be dead by the end of this call, and is started again after
+    /// [`Disk::power_on`].
+    ///
+    /// # Errors
+    /// The file system cannot be shut down.
+    pub(crate) fn power_off(&self) -> anyhow::Result<()> {
+        run("perl", &["-e", SHUTDOWN, &self.mount.display().to_string()]).map(drop)
+    }
+
+    /// # Errors
+    /// The file system cannot be mounted again.
+    pub(crate) fn power_on(&self) -> anyhow::Result<()> {
+        sh(&format!("umount {}", self.mount.display()))?;
+        self.attach()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        quietly(&format!("umount -l {}", self.mount.display()));
+        quietly(&format!("losetup -d {}", self.device));
+        let _ = std::fs::remove_dir(&self.cgroup);
+        let _ = std::fs::remove_file(&self.image);
+    }
+}

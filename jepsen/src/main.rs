@@ -1,0 +1,5 @@
+//! `jepsen`: see the library.
+
+fn main() -> anyhow::Result<()> {
+    jepsen::cli::main()
+}

@@ -1,0 +1,79 @@
+//! Bit flips in the files of one member, always the same one of a test: a minority may be damaged, and must either
+//! notice and refuse, or serve only what is right.
+
+use std::fs::OpenOptions;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+
+use crate::cluster::Cluster;
+
+/// Bits flipped at a time.
+const FLIPS: usize = 8;
+/// Files up to this size are left alone.
+const SMALL_BYTES: u64 = 256;
+/// The member that is damaged.
+const VICTIM: usize = 0;
+
+pub(super) fn flip(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
+    cluster.kill(VICTIM);
+    cluster.damage(VICTIM);
+    let mut files = Vec::new();
+    list(&cluster.db.data(VICTIM), &mut files)?;
+    // Flips in the small files that only name others are soon told; those in data are what a member must not overlook.
+    files.retain(|file| file.metadata().is_ok_and(|data| data.len() > SMALL_BYTES));
+    files.sort();
+    let file = choose(&files, random).context("the member has no files")?;
+    let mut open = OpenOptions::new().read(true).write(true).open(file)?;
+    // Files are filled ahead with zeroes: a flip far behind what was written would tell nothing.
+    let len = written(&mut open)?;
+    for _ in 0..FLIPS {
+        let (at, bit) = (random.random_range(0..len), random.random_range(0..8));
+        let mut byte = [0];
+        open.seek(SeekFrom::Start(at))?;
+        open.read_exact(&mut byte)?;
+        open.seek(SeekFrom::Start(at))?;
+        open.write_all(&[byte[0] ^ (1 << bit)])?;
+    }
+    open.sync_all()?;
+    cluster.start(VICTIM)?;
+    let name = file.strip_prefix(cluster.db.data(VICTIM)).unwrap_or(file);
+    Ok(format!(
+        "{FLIPS} bits in the first {len} bytes of {} of {}",
+        name.display(),
+        cluster.name(VICTIM)
+    ))
+}
+
+/// Half of the time any file, half of the time one by its size: the log is few files and most of the data.
+fn choose<'a>(files: &'a [PathBuf], random: &mut StdRng) -> Option<&'a PathBuf> {
+    let size = |file: &PathBuf| file.metadata().map_or(0.0, |data| data.len() as f64);
+    if random.random_bool(0.5) {
+        files.choose(random)
+    } else {
+        files.choose_weighted(random, size).ok()
+    }
+}
+
+fn list(directory: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        match entry.file_type()? {
+            kind if kind.is_dir() => list(&entry.path(), files)?,
+            kind if kind.is_file() => files.push(entry.path()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Bytes up to the last one that is not zero; at least one.
+fn written(file: &mut std::fs::File) -> anyhow::Result<u64> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0) as u64 + 1)
+}

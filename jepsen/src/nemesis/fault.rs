@@ -1,0 +1,333 @@
+//! Each fault: how it is made and how it is mended. Mending is idempotent, and safe when nothing was broken.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use nix::sys::signal::Signal;
+use proto::etcd::etcdserverpb::{CompactionRequest, DefragmentRequest, MoveLeaderRequest, StatusRequest};
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rand::seq::{IndexedRandom, SliceRandom};
+
+use super::corrupt;
+use crate::cluster::Cluster;
+
+/// Packets of a hundred that a lossy network drops.
+const LOSS_PERCENT: u32 = 20;
+/// How far a wall clock is moved, in seconds.
+const SKEW_S: i64 = 120;
+/// Revisions that a compaction leaves at most.
+const COMPACT_KEEP: i64 = 200;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fault {
+    /// Members end at once: one, the leader, a majority or all.
+    Kill,
+    /// Members stand still and go on later.
+    Pause,
+    /// Links are cut: one member, the leader, halves, a ring of majorities, or one direction only.
+    Partition,
+    /// A part of the packets between members is lost.
+    Loss,
+    /// Members stop in order and start again, one after the other.
+    Restart,
+    /// The leader hands over.
+    MoveLeader,
+    /// History is compacted, and a member defragmented.
+    Compact,
+    /// Wall clocks jump.
+    Clock,
+    /// A member's disk is full.
+    Full,
+    /// A member's disk is slow.
+    Slow,
+    /// A member, or all at once, lose power: what was not synced is gone.
+    Power,
+    /// Bits are flipped in the files of one member while it is down.
+    Corrupt,
+}
+
+impl Fault {
+    pub(crate) const ALL: [Fault; 12] = [
+        Fault::Partition,
+        Fault::Loss,
+        Fault::Full,
+        Fault::Slow,
+        Fault::Clock,
+        Fault::Pause,
+        Fault::Power,
+        Fault::Corrupt,
+        Fault::Kill,
+        Fault::Restart,
+        Fault::MoveLeader,
+        Fault::Compact,
+    ];
+
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value()
+            .map(|value| value.get_name().to_string())
+            .unwrap_or_default()
+    }
+
+    /// Whether members need disks of their own.
+    pub(crate) fn needs_disks(self) -> bool {
+        matches!(self, Fault::Full | Fault::Slow | Fault::Power)
+    }
+
+    /// Whether nothing else may be broken at the same time.
+    pub(crate) fn is_exclusive(self) -> bool {
+        matches!(self, Fault::Power | Fault::Corrupt | Fault::Full | Fault::Restart)
+    }
+
+    /// Breaks something. Says what.
+    ///
+    /// # Errors
+    /// It cannot be done on this machine, or in this state.
+    pub(crate) async fn begin(self, cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
+        match self {
+            Fault::Kill => {
+                let members = victims(cluster, random).await;
+                members.iter().for_each(|member| cluster.kill(*member));
+                Ok(names(cluster, &members))
+            }
+            Fault::Pause => {
+                let members = victims(cluster, random).await;
+                members
+                    .iter()
+                    .for_each(|member| cluster.signal(*member, Signal::SIGSTOP));
+                Ok(names(cluster, &members))
+            }
+            Fault::Partition => partition(cluster, random).await,
+            Fault::Loss => {
+                cluster.network.lose(LOSS_PERCENT)?;
+                Ok(format!("{LOSS_PERCENT} % of the packets"))
+            }
+            Fault::Restart => restart_all(cluster, random).await,
+            Fault::MoveLeader => move_leader(cluster, random).await,
+            Fault::Compact => compact(cluster, random).await,
+            Fault::Clock => skew(cluster, random),
+            Fault::Full => {
+                let member = random.random_range(0..cluster.len());
+                cluster.disks[member].fill()?;
+                Ok(cluster.name(member).into())
+            }
+            Fault::Slow => {
+                let member = random.random_range(0..cluster.len());
+                cluster.disks[member].slow()?;
+                Ok(cluster.name(member).into())
+            }
+            Fault::Power => {
+                let all = random.random_bool(0.5);
+                let one = random.random_range(0..cluster.len());
+                let members: Vec<usize> = (0..cluster.len()).filter(|member| all || *member == one).collect();
+                for member in &members {
+                    cluster.disks[*member].power_off()?;
+                    cluster.kill(*member);
+                }
+                Ok(names(cluster, &members))
+            }
+            Fault::Corrupt => corrupt::flip(cluster, random),
+        }
+    }
+
+    /// Mends it.
+    ///
+    /// # Errors
+    /// It cannot be mended.
+    pub(crate) async fn end(self, cluster: &Cluster) -> anyhow::Result<()> {
+        let all = 0..cluster.len();
+        match self {
+            Fault::Kill | Fault::Corrupt | Fault::Restart => {
+                all.into_iter().try_for_each(|member| cluster.start(member))
+            }
+            Fault::Pause => {
+                all.into_iter()
+                    .for_each(|member| cluster.signal(member, Signal::SIGCONT));
+                Ok(())
+            }
+            Fault::Partition | Fault::Loss => cluster.network.heal(),
+            Fault::Clock => Ok(()),
+            Fault::Full => {
+                cluster.disks.iter().for_each(|disk| disk.free());
+                Fault::Kill.start_all(cluster)
+            }
+            Fault::Slow => {
+                cluster.disks.iter().for_each(|disk| disk.fast());
+                Ok(())
+            }
+            Fault::Power => {
+                for member in all.filter(|member| !cluster.is_running(*member)) {
+                    if let Some(disk) = cluster.disks.get(member) {
+                        disk.power_on()?;
+                    }
+                }
+                Fault::Kill.start_all(cluster)
+            }
+            Fault::MoveLeader | Fault::Compact => Ok(()),
+        }
+    }
+
+    fn start_all(self, cluster: &Cluster) -> anyhow::Result<()> {
+        (0..cluster.len()).try_for_each(|member| cluster.start(member))
+    }
+}
+
+fn names(cluster: &Cluster, members: &[usize]) -> String {
+    members
+        .iter()
+        .map(|member| cluster.name(*member))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// One member, the leader, a majority, or all.
+async fn victims(cluster: &Cluster, random: &mut StdRng) -> Vec<usize> {
+    let mut members: Vec<usize> = (0..cluster.len()).collect();
+    members.shuffle(random);
+    match random.random_range(0..4) {
+        0 => members.truncate(1),
+        1 => {
+            let leader = cluster.leader().await;
+            members = vec![leader.unwrap_or(members[0])];
+        }
+        2 => members.truncate(cluster.len() / 2 + 1),
+        _ => {}
+    }
+    members.sort_unstable();
+    members
+}
+
+async fn partition(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
+    let mut members: Vec<usize> = (0..cluster.len()).collect();
+    members.shuffle(random);
+    let majority = cluster.len() / 2 + 1;
+    let apart = |side: &[usize]| {
+        let side: BTreeSet<usize> = side.iter().copied().collect();
+        let all = 0..cluster.len();
+        let pairs = all.clone().flat_map(|from| all.clone().map(move |to| (from, to)));
+        pairs
+            .filter(|(from, to)| side.contains(from) != side.contains(to))
+            .collect::<Vec<_>>()
+    };
+    let (pairs, detail) = match random.random_range(0..5) {
+        0 => (apart(&members[..1]), format!("{} alone", cluster.name(members[0]))),
+        1 => {
+            let leader = cluster.leader().await.unwrap_or(members[0]);
+            (apart(&[leader]), format!("{} alone, which leads", cluster.name(leader)))
+        }
+        2 => (
+            apart(&members[majority..]),
+            format!("{} in the minority", names(cluster, &members[majority..])),
+        ),
+        3 => {
+            // Each still hears its neighbours in a ring: everyone has a majority, and no two the same one.
+            let len = cluster.len();
+            let reach = (majority - 1) / 2;
+            let distance = |a: usize, b: usize| (a + len - b).min(b + len - a) % len;
+            let places: Vec<(usize, usize)> = (0..len).flat_map(|a| (0..len).map(move |b| (a, b))).collect();
+            let far = places.iter().filter(|(a, b)| a != b && distance(*a, *b) > reach.max(1));
+            let mut pairs: Vec<_> = far.map(|(a, b)| (members[*a], members[*b])).collect();
+            if len == 3 {
+                // In a ring of three everyone is everyone's neighbour: cut one link instead.
+                pairs = vec![(members[0], members[1]), (members[1], members[0])];
+            }
+            (pairs, "a ring of majorities".into())
+        }
+        _ => {
+            let one = members[0];
+            let deaf = random.random_bool(0.5);
+            let others = members[1..].iter();
+            let pairs = others
+                .map(|other| if deaf { (*other, one) } else { (one, *other) })
+                .collect();
+            (
+                pairs,
+                format!("{} is {}", cluster.name(one), if deaf { "deaf" } else { "mute" }),
+            )
+        }
+    };
+    cluster.network.cut(&pairs)?;
+    Ok(detail)
+}
+
+async fn restart_all(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
+    let mut members: Vec<usize> = (0..cluster.len())
+        .filter(|member| cluster.is_running(*member))
+        .collect();
+    members.shuffle(random);
+    let mut slow = Vec::new();
+    for member in &members {
+        if !cluster.stop(*member).await {
+            slow.push(cluster.name(*member));
+        }
+        cluster.start(*member)?;
+        // The next one stops only when this one is back, as an operator would do; but a test does not wait for ever.
+        for _ in 0..20 {
+            if cluster.answers(*member).await {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+    let note = if slow.is_empty() {
+        String::new()
+    } else {
+        format!("; {} had to be killed", slow.join(", "))
+    };
+    Ok(format!("{}{note}", names(cluster, &members)))
+}
+
+async fn move_leader(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
+    let leader = cluster.leader().await.ok_or_else(|| anyhow::anyhow!("nobody leads"))?;
+    let others: Vec<usize> = (0..cluster.len()).filter(|member| *member != leader).collect();
+    let to = *others
+        .choose(random)
+        .ok_or_else(|| anyhow::anyhow!("there is only one member"))?;
+    let work = async {
+        let status = cluster
+            .target(to)
+            .connect()?
+            .maintenance
+            .status(StatusRequest {})
+            .await?
+            .into_inner();
+        let target_id = status.header.unwrap_or_default().member_id;
+        cluster
+            .target(leader)
+            .connect()?
+            .maintenance
+            .move_leader(MoveLeaderRequest { target_id })
+            .await?;
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(REQUEST_TIMEOUT, work).await??;
+    Ok(format!("from {} to {}", cluster.name(leader), cluster.name(to)))
+}
+
+async fn compact(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
+    let member = random.random_range(0..cluster.len());
+    let keep = random.random_range(0..COMPACT_KEEP);
+    let physical = random.random_bool(0.5);
+    let work = async {
+        let mut client = cluster.target(member).connect()?;
+        let status = client.maintenance.status(StatusRequest {}).await?.into_inner();
+        let revision = status.header.unwrap_or_default().revision - keep;
+        client.kv.compact(CompactionRequest { revision, physical }).await?;
+        client.maintenance.defragment(DefragmentRequest {}).await?;
+        anyhow::Ok(revision)
+    };
+    let revision = tokio::time::timeout(REQUEST_TIMEOUT, work).await??;
+    Ok(format!("through {} at revision {revision}", cluster.name(member)))
+}
+
+fn skew(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
+    let mut detail = Vec::new();
+    for member in 0..cluster.len() {
+        let seconds = random.random_range(-SKEW_S..=SKEW_S);
+        cluster.skew(member, seconds)?;
+        detail.push(format!("{} {seconds:+} s", cluster.name(member)));
+    }
+    Ok(detail.join(", "))
+}

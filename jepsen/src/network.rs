@@ -1,0 +1,131 @@
+//! The members' network: a bridge, a namespace with one link for each member, and rules in the bridge that cut them off
+//! from each other. Clients reach the members from the host, past those rules: a client of a member that is cut off sees
+//! what such a client sees.
+
+use std::net::Ipv4Addr;
+
+use anyhow::Context;
+
+use crate::shell::{quietly, run, sh};
+
+/// The first member's last octet; the bridge is .1.
+const FIRST_MEMBER: u8 = 11;
+/// Third octets of 172.31.x.0/24 that are tried.
+const SUBNETS: std::ops::Range<u8> = 0..250;
+
+pub(crate) struct Network {
+    id: String,
+    members: usize,
+    subnet: u8,
+}
+
+impl Network {
+    /// # Errors
+    /// A tool fails; usually for want of root.
+    pub(crate) fn create(members: usize) -> anyhow::Result<Network> {
+        let routes = sh("ip -4 -o route")?;
+        let subnet = SUBNETS
+            .into_iter()
+            .find(|subnet| !routes.contains(&format!("172.31.{subnet}.")));
+        let subnet = subnet.context("no free network 172.31.x.0/24")?;
+        let network = Network {
+            id: format!("{:x}", std::process::id()),
+            members,
+            subnet,
+        };
+        let bridge = network.bridge();
+        sh(&format!("ip link add {bridge} type bridge forward_delay 0"))?;
+        sh(&format!("ip addr add 172.31.{subnet}.1/24 dev {bridge}"))?;
+        sh(&format!("ip link set {bridge} up"))?;
+        (0..members).try_for_each(|member| network.add(member))?;
+        run("nft", &["add", "table", "bridge", &network.table()])?;
+        let chain = "{ type filter hook forward priority 0; }";
+        run("nft", &["add", "chain", "bridge", &network.table(), "cut", chain])?;
+        Ok(network)
+    }
+
+    fn add(&self, member: usize) -> anyhow::Result<()> {
+        let (namespace, link) = (self.namespace(member), self.link(member));
+        sh(&format!("ip netns add {namespace}"))?;
+        sh(&format!(
+            "ip -n {namespace} link add eth0 type veth peer name {link} netns 1"
+        ))?;
+        sh(&format!("ip link set {link} master {} up", self.bridge()))?;
+        sh(&format!("ip -n {namespace} link set lo up"))?;
+        sh(&format!(
+            "ip -n {namespace} addr add {}/24 dev eth0",
+            self.address(member)
+        ))?;
+        sh(&format!("ip -n {namespace} link set eth0 up"))?;
+        sh(&format!(
+            "ip -n {namespace} route add default via 172.31.{}.1",
+            self.subnet
+        ))?;
+        Ok(())
+    }
+
+    pub(crate) fn address(&self, member: usize) -> Ipv4Addr {
+        Ipv4Addr::new(172, 31, self.subnet, FIRST_MEMBER + member as u8)
+    }
+
+    pub(crate) fn namespace(&self, member: usize) -> String {
+        format!("jp{}-{member}", self.id)
+    }
+
+    fn link(&self, member: usize) -> String {
+        format!("vj{}-{member}", self.id)
+    }
+
+    fn bridge(&self) -> String {
+        format!("jp{}", self.id)
+    }
+
+    fn table(&self) -> String {
+        format!("jepsen-{}", self.id)
+    }
+
+    /// Drops what `from` sends to `to`, for each pair.
+    ///
+    /// # Errors
+    /// nft fails.
+    pub(crate) fn cut(&self, pairs: &[(usize, usize)]) -> anyhow::Result<()> {
+        pairs.iter().try_for_each(|(from, to)| self.rule(*from, *to, "drop"))
+    }
+
+    /// Drops that many packets of a hundred between all members, at random.
+    ///
+    /// # Errors
+    /// nft fails.
+    pub(crate) fn lose(&self, percent: u32) -> anyhow::Result<()> {
+        let rule = format!("numgen random mod 100 < {percent} drop");
+        for from in 0..self.members {
+            for to in (0..self.members).filter(|to| *to != from) {
+                self.rule(from, to, &rule)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn rule(&self, from: usize, to: usize, verdict: &str) -> anyhow::Result<()> {
+        let rule = format!("iifname {} oifname {} {verdict}", self.link(from), self.link(to));
+        sh(&format!("nft add rule bridge {} cut {rule}", self.table())).map(drop)
+    }
+
+    /// # Errors
+    /// nft fails.
+    pub(crate) fn heal(&self) -> anyhow::Result<()> {
+        sh(&format!("nft flush chain bridge {} cut", self.table())).map(drop)
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        for member in 0..self.members {
+            // A namespace dies late; its link would outlive it.
+            quietly(&format!("ip link del {}", self.link(member)));
+            quietly(&format!("ip netns del {}", self.namespace(member)));
+        }
+        quietly(&format!("nft delete table bridge {}", self.table()));
+        quietly(&format!("ip link del {}", self.bridge()));
+    }
+}

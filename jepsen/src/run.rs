@@ -1,0 +1,363 @@
+//! One test from its start to its verdict.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use checker::{Anomaly, History, Validity, Verdict};
+use tokio::task::JoinSet;
+
+use crate::cli::TestArgs;
+use crate::cluster::{Cluster, End};
+use crate::db::{Db, Member, program};
+use crate::limits::HEALTHY_TIMEOUT;
+use crate::nemesis::{Fault, Nemesis, heal};
+use crate::network::Network;
+use crate::record::Recorder;
+use crate::report::{self, Summary};
+use crate::worker::{Pace, Worker};
+use crate::workload::Workload;
+
+/// Processes of the last reads, far from those of the workers.
+const FINISHERS: usize = 1 << 32;
+/// How long workers may take to finish their last operation.
+const LAST_OPERATION: Duration = Duration::from_secs(20);
+/// How often a judge of processes looks at them.
+const WATCH: Duration = Duration::from_millis(100);
+
+/// Runs a test. Returns the program's exit code.
+///
+/// # Errors
+/// The test could not be made; a broken promise is not an error but a verdict.
+pub(crate) async fn test<W: Workload>(args: TestArgs) -> anyhow::Result<i32> {
+    let tested = async {
+        tokio::select! {
+            result = run::<W>(&args) => result,
+            _ = tokio::signal::ctrl_c() => anyhow::bail!("stopped by Ctrl-C; all faults are undone"),
+        }
+    };
+    let (directory, summary, history) = tested.await?;
+    let verdicts = judge::<W>(&directory, &summary, &history)?;
+    report::write(&directory, &summary, &history, &verdicts)?;
+    Ok(tell(&directory, &summary, &verdicts))
+}
+
+type Done<W> = (
+    PathBuf,
+    Summary,
+    (Arc<W>, History<<W as Workload>::Call, <W as Workload>::Return>),
+);
+
+async fn run<W: Workload>(args: &TestArgs) -> anyhow::Result<Done<W>> {
+    anyhow::ensure!(
+        !W::needs_api() || args.db == crate::db::Kind::Proreus,
+        "{} needs the Kubernetes API, which {} does not have",
+        args.workload.name(),
+        args.db.name()
+    );
+    let start = Instant::now();
+    let directory = directory(args)?;
+    let cluster = Arc::new(cluster(args, &directory, start)?);
+    (0..cluster.len()).try_for_each(|member| cluster.start(member))?;
+    let up = cluster
+        .healthy()
+        .await
+        .context("the cluster did not start; its logs are in the test's directory")?;
+    eprintln!("{}: {} members up after {up:.1?}", directory.display(), cluster.len());
+
+    let recorder = Recorder::new(&directory.join("history.jsonl"), start)?;
+    let deadline = Instant::now() + Duration::from_secs(args.time_limit);
+    let workload = Arc::new(W::default());
+    let pace = Pace {
+        seed: args.seed,
+        workers: args.concurrency,
+        rate: args.rate,
+        deadline,
+    };
+    let mut workers = JoinSet::new();
+    for index in 0..args.concurrency {
+        let worker = Worker::new(
+            index,
+            index,
+            &pace,
+            cluster.target(index % cluster.len()),
+            recorder.clone(),
+        )?;
+        let workload = workload.clone();
+        workers.spawn(async move { workload.work(worker).await });
+    }
+    let watching = tokio::spawn(watch(cluster.clone()));
+    let nemesis = Nemesis {
+        cluster: cluster.clone(),
+        faults: args.nemesis.clone(),
+        seed: args.seed,
+        start,
+        deadline,
+    };
+    let faults = nemesis.run().await;
+    tokio::time::sleep_until(deadline.into()).await;
+    heal(&cluster).await;
+    let recovered = cluster.healthy().await;
+    if !W::WORKS_TO_THE_END {
+        join(&mut workers, LAST_OPERATION).await;
+    }
+    finish(&workload, &cluster, &recorder, args.seed).await?;
+    join(&mut workers, HEALTHY_TIMEOUT).await;
+    watching.abort();
+    workload.save(&directory)?;
+    let summary = Summary {
+        workload: args.workload.name(),
+        db: args.db.name().into(),
+        version: cluster.db.version(),
+        command: std::env::args().collect::<Vec<_>>().join(" "),
+        members: cluster.len(),
+        seconds: args.time_limit,
+        nemesis: args.nemesis.iter().map(|fault| fault.name()).collect(),
+        faults,
+        ends: cluster.ends(),
+        recovered: recovered
+            .map(|time| time.as_millis() as u64)
+            .map_err(|error| format!("{error:#}")),
+    };
+    Ok((directory, summary, (workload, recorder.history())))
+}
+
+fn directory(args: &TestArgs) -> anyhow::Result<PathBuf> {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    let name = format!(
+        "{}-{}-{}-{}",
+        args.workload.name(),
+        args.db.name(),
+        args.seed,
+        since.as_secs()
+    );
+    let directory = args.store.join(name);
+    std::fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    Ok(std::fs::canonicalize(directory)?)
+}
+
+fn cluster(args: &TestArgs, directory: &Path, start: Instant) -> anyhow::Result<Cluster> {
+    let network = Network::create(args.members.into()).context("the network needs root, iproute2 and nftables")?;
+    let members = (0..usize::from(args.members)).map(|index| {
+        let name = format!("n{}", index + 1);
+        Member {
+            root: directory.join(&name),
+            address: network.address(index),
+            name,
+        }
+    });
+    let db = Db {
+        kind: args.db,
+        program: program(args.db, args.binary.as_deref())?,
+        members: members.collect(),
+        directory: directory.into(),
+    };
+    let disks = args.nemesis.iter().any(|fault| fault.needs_disks());
+    Cluster::new(db, network, disks, args.nemesis.contains(&Fault::Clock), start)
+}
+
+/// Notices ends of processes when they happen, not when someone next looks.
+async fn watch(cluster: Arc<Cluster>) {
+    loop {
+        cluster.watch_for_ends();
+        tokio::time::sleep(WATCH).await;
+    }
+}
+
+async fn join(workers: &mut JoinSet<()>, limit: Duration) {
+    let all = async { while workers.join_next().await.is_some() {} };
+    if tokio::time::timeout(limit, all).await.is_err() {
+        eprintln!("{} workers did not end in {limit:?}", workers.len());
+        workers.abort_all();
+    }
+}
+
+async fn finish<W: Workload>(
+    workload: &Arc<W>,
+    cluster: &Cluster,
+    recorder: &Recorder<W::Call, W::Return>,
+    seed: u64,
+) -> anyhow::Result<()> {
+    let deadline = Instant::now() + HEALTHY_TIMEOUT;
+    let pace = Pace {
+        seed,
+        workers: cluster.len(),
+        rate: 1000.0,
+        deadline,
+    };
+    let mut finishers = JoinSet::new();
+    for member in 0..cluster.len() {
+        // A damaged member may have refused to run; if it runs, it has to answer rightly.
+        if !cluster.is_running(member) {
+            continue;
+        }
+        let worker = Worker::new(
+            member,
+            FINISHERS + member,
+            &pace,
+            cluster.target(member),
+            recorder.clone(),
+        )?;
+        let workload = workload.clone();
+        finishers.spawn(async move { workload.finish(worker).await });
+    }
+    join(&mut finishers, HEALTHY_TIMEOUT).await;
+    Ok(())
+}
+
+type Judged<'a, W> = &'a (Arc<W>, History<<W as Workload>::Call, <W as Workload>::Return>);
+
+fn judge<W: Workload>(
+    directory: &Path,
+    summary: &Summary,
+    (workload, history): Judged<'_, W>,
+) -> anyhow::Result<Vec<Verdict>> {
+    let begun = Instant::now();
+    let mut verdicts = workload.check(history, summary.nemesis.is_empty())?;
+    eprintln!("judged in {:.1?}", begun.elapsed());
+    verdicts.push(activity(history)?);
+    verdicts.push(faults(summary));
+    verdicts.push(recovery(&summary.recovered));
+    verdicts.push(processes(&summary.ends, &summary.nemesis));
+    let file = File::create(directory.join("verdict.json"))?;
+    serde_json::to_writer_pretty(file, &verdicts)?;
+    Ok(verdicts)
+}
+
+/// A test in which nothing was answered proves nothing.
+fn activity<C: Clone, R: Clone>(history: &History<C, R>) -> anyhow::Result<Verdict> {
+    let operations = history.operations()?;
+    let count = |wanted: fn(&checker::Outcome<R>) -> bool| operations.iter().filter(|op| wanted(&op.outcome)).count();
+    let (ok, fail, info) = (count(|o| o.is_ok()), count(|o| o.is_fail()), count(|o| o.is_info()));
+    let mut verdict = Verdict::valid("activity");
+    verdict.note(format!(
+        "{} operations: {ok} ok, {fail} failed, {info} unknown",
+        operations.len()
+    ));
+    if ok == 0 {
+        verdict.unknown("no operation was answered");
+    }
+    Ok(verdict)
+}
+
+/// A test whose faults could not be made proves nothing of them.
+fn faults(summary: &Summary) -> Verdict {
+    let mut verdict = Verdict::valid("faults");
+    let made: Vec<&str> = summary
+        .faults
+        .iter()
+        .filter(|w| w.made)
+        .map(|w| w.fault.as_str())
+        .collect();
+    verdict.note(format!("{} made: {}", made.len(), made.join(", ")));
+    for window in summary.faults.iter().filter(|window| !window.made) {
+        verdict.note(format!("{} {}", window.fault, window.detail));
+    }
+    if made.is_empty() && !summary.nemesis.is_empty() {
+        verdict.unknown("no fault was made");
+    }
+    verdict
+}
+
+/// After the faults are healed, every member answers again without anyone's help.
+fn recovery(recovered: &Result<u64, String>) -> Verdict {
+    let mut verdict = Verdict::valid("recovery");
+    match recovered {
+        Ok(time) => verdict.note(format!(
+            "all members answered {time} ms after the last fault was healed"
+        )),
+        Err(error) => verdict.broken(Anomaly::new("did-not-recover", error.clone(), [])),
+    }
+    verdict
+}
+
+/// No process ends by itself, unless its files were damaged or its disk failed it.
+fn processes(ends: &[End], nemesis: &[String]) -> Verdict {
+    let mut verdict = Verdict::valid("processes");
+    let disk_failed = nemesis.iter().any(|fault| matches!(fault.as_str(), "full" | "power"));
+    let mut damaged = 0;
+    for end in ends {
+        let message = format!(
+            "{} ended at {:.1} s ({}): {}",
+            end.member,
+            end.at_ns as f64 / 1e9,
+            end.status,
+            end.said
+        );
+        if !end.damaged && !disk_failed {
+            verdict.broken(Anomaly::new("process-ended", message, []));
+            continue;
+        }
+        // A damaged member is started again and again, and says the same each time.
+        damaged += 1;
+        if damaged == 1 {
+            verdict.note(message);
+        }
+    }
+    if damaged > 1 {
+        verdict.note(format!("{damaged} such ends"));
+    }
+    verdict
+}
+
+fn tell(directory: &Path, summary: &Summary, verdicts: &[Verdict]) -> i32 {
+    for verdict in verdicts {
+        println!(
+            "{:?} {}: {}",
+            verdict.validity,
+            verdict.checker,
+            verdict.notes.join("; ")
+        );
+        for anomaly in &verdict.anomalies {
+            println!("  {}: {}", anomaly.kind, anomaly.message);
+        }
+    }
+    let worst = verdicts
+        .iter()
+        .map(|verdict| verdict.validity)
+        .max()
+        .unwrap_or(Validity::Unknown);
+    println!(
+        "{worst:?}: {} ({}); {}",
+        summary.db,
+        summary.version,
+        directory.display()
+    );
+    match worst {
+        Validity::Valid => 0,
+        Validity::Invalid => 1,
+        Validity::Unknown => 2,
+    }
+}
+
+/// The workload whose history a test's directory holds.
+///
+/// # Errors
+/// It holds none.
+pub(crate) fn workload_of(directory: &Path) -> anyhow::Result<String> {
+    Ok(summary(directory)?.workload)
+}
+
+fn summary(directory: &Path) -> anyhow::Result<Summary> {
+    let path = directory.join("test.json");
+    let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_reader(BufReader::new(file)).with_context(|| format!("{} is not valid", path.display()))
+}
+
+/// Judges a stored history again.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn check<W: Workload>(directory: &Path) -> anyhow::Result<i32> {
+    let summary = summary(directory)?;
+    let history = History::read(BufReader::new(File::open(directory.join("history.jsonl"))?))?;
+    let workload = Arc::new(W::default());
+    workload.load(directory)?;
+    let done = (workload, history);
+    let verdicts = judge::<W>(directory, &summary, &done)?;
+    report::write(directory, &summary, &done, &verdicts)?;
+    Ok(tell(directory, &summary, &verdicts))
+}

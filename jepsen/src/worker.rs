@@ -1,0 +1,136 @@
+//! A worker: one logical process after another against one member, an operation at a time.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use checker::What;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde::Serialize;
+
+use crate::client::{Api, Client, Failure, Target};
+use crate::limits::OPERATION_TIMEOUT;
+use crate::record::Recorder;
+
+pub(crate) struct Worker<C, R> {
+    /// Position among the workers.
+    pub(crate) index: usize,
+    pub(crate) workers: usize,
+    pub(crate) process: u64,
+    pub(crate) client: Client,
+    pub(crate) random: StdRng,
+    target: Target,
+    recorder: Recorder<C, R>,
+    deadline: Instant,
+    /// Mean pause between two operations of this worker.
+    pause: Duration,
+}
+
+/// What all workers of a test have in common.
+#[derive(Clone)]
+pub(crate) struct Pace {
+    pub(crate) seed: u64,
+    pub(crate) workers: usize,
+    /// Operations a second, of all workers together.
+    pub(crate) rate: f64,
+    pub(crate) deadline: Instant,
+}
+
+impl<C, R> Worker<C, R>
+where
+    C: Clone + Serialize,
+    R: Clone + Serialize,
+{
+    /// `first` is its first process; later ones follow in steps of the number of workers.
+    pub(crate) fn new(
+        index: usize,
+        first: usize,
+        pace: &Pace,
+        target: Target,
+        recorder: Recorder<C, R>,
+    ) -> anyhow::Result<Self> {
+        Ok(Worker {
+            index,
+            workers: pace.workers,
+            process: first as u64,
+            client: target.connect()?,
+            random: StdRng::seed_from_u64(pace.seed.wrapping_mul(0x9e37_79b9).wrapping_add(index as u64)),
+            target,
+            recorder,
+            deadline: pace.deadline,
+            pause: Duration::from_secs_f64(pace.workers as f64 / pace.rate),
+        })
+    }
+
+    /// A new client of the Kubernetes API of this worker's member.
+    pub(crate) fn api(&self) -> Api {
+        Api::new(&self.target)
+    }
+
+    /// Waits until the next operation is due; false when the test's time is over.
+    pub(crate) async fn next(&mut self) -> bool {
+        let factor = self.random.random_range(0.0..2.0);
+        self.sleep(self.pause.mul_f64(factor)).await
+    }
+
+    /// Waits some milliseconds out of a range; false when the test's time is over.
+    pub(crate) async fn pause(&mut self, milliseconds: std::ops::Range<u64>) -> bool {
+        let time = Duration::from_millis(self.random.random_range(milliseconds));
+        self.sleep(time).await
+    }
+
+    async fn sleep(&self, time: Duration) -> bool {
+        let wake = Instant::now() + time;
+        tokio::time::sleep_until(wake.min(self.deadline).into()).await;
+        wake < self.deadline
+    }
+
+    /// Makes an operation that writes and records it. `None` unless it was answered.
+    pub(crate) async fn write(&mut self, call: C, work: impl Future<Output = Result<R, Failure>>) -> Option<R> {
+        self.operation(call, false, OPERATION_TIMEOUT, work).await
+    }
+
+    /// Makes an operation that only reads: without an answer it simply failed.
+    pub(crate) async fn read(&mut self, call: C, work: impl Future<Output = Result<R, Failure>>) -> Option<R> {
+        self.operation(call, true, OPERATION_TIMEOUT, work).await
+    }
+
+    pub(crate) async fn operation(
+        &mut self,
+        call: C,
+        reads_only: bool,
+        timeout: Duration,
+        work: impl Future<Output = Result<R, Failure>>,
+    ) -> Option<R> {
+        self.recorder.record(self.process, What::Invoke { call });
+        let failure = match tokio::time::timeout(timeout, work).await {
+            Ok(Ok(result)) => {
+                self.recorder.record(self.process, What::Ok { result: result.clone() });
+                return Some(result);
+            }
+            Ok(Err(failure)) => failure,
+            Err(_) => Failure::Unknown(format!("no answer within {timeout:?}")),
+        };
+        match failure {
+            Failure::Definite(error) => self.recorder.record(self.process, What::Fail { error }),
+            Failure::Unknown(error) if reads_only => {
+                self.recorder.record(self.process, What::Fail { error });
+                self.reconnect();
+            }
+            Failure::Unknown(error) => {
+                self.recorder.record(self.process, What::Info { error });
+                // The old process may still be at work somewhere; a new one takes its place.
+                self.process += self.workers as u64;
+                self.reconnect();
+            }
+        }
+        None
+    }
+
+    /// A new connection.
+    pub(crate) fn reconnect(&mut self) {
+        if let Ok(client) = self.target.connect() {
+            self.client = client;
+        }
+    }
+}

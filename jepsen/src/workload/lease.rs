@@ -1,0 +1,128 @@
+//! Leases with one key each: granted, renewed for a while, then revoked or left to expire, and looked at all the time.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use checker::lease::{Call, Return, check};
+use checker::{History, Verdict};
+use proto::etcd::etcdserverpb::{LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest};
+use rand::RngExt;
+
+use super::Workload;
+use crate::client::{Client, Failure, kv};
+use crate::worker::Worker;
+
+const TTL_S: i64 = 3;
+/// How late an expiry may be without faults.
+const OVERDUE_NS: u64 = 5_000_000_000;
+
+pub(crate) struct Lease {
+    next: AtomicI64,
+}
+
+impl Default for Lease {
+    fn default() -> Lease {
+        Lease {
+            next: AtomicI64::new(1_000),
+        }
+    }
+}
+
+impl Workload for Lease {
+    type Call = Call;
+    type Return = Return;
+
+    async fn work(&self, mut worker: Worker<Call, Return>) {
+        while worker.next().await {
+            let lease = self.next.fetch_add(1, Ordering::Relaxed);
+            let mut client = worker.client.clone();
+            let granted = worker
+                .write(Call::Grant(lease), async move { grant(&mut client, lease).await })
+                .await;
+            if granted.is_none() {
+                continue;
+            }
+            // Some are renewed, then half of them revoked; the others expire.
+            for _ in 0..worker.random.random_range(0..4) {
+                if !worker.pause(0..2_500).await {
+                    return;
+                }
+                let mut client = worker.client.clone();
+                worker
+                    .write(Call::KeepAlive(lease), async move { renew(&mut client, lease).await })
+                    .await;
+                probe(&mut worker, lease).await;
+            }
+            if worker.random.random_ratio(1, 3) {
+                let mut client = worker.client.clone();
+                worker
+                    .write(Call::Revoke(lease), async move { revoke(&mut client, lease).await })
+                    .await;
+            }
+            for _ in 0..20 {
+                if probe(&mut worker, lease).await == Some(Return::Present(false)) {
+                    break;
+                }
+                if !worker.pause(100..700).await {
+                    return;
+                }
+            }
+            // It must stay gone.
+            probe(&mut worker, lease).await;
+        }
+    }
+
+    async fn finish(&self, mut worker: Worker<Call, Return>) {
+        let last = self.next.load(Ordering::Relaxed);
+        for lease in (last - 50).max(1_000)..last {
+            probe(&mut worker, lease).await;
+        }
+    }
+
+    fn check(&self, history: &History<Call, Return>, calm: bool) -> Result<Vec<Verdict>, checker::Error> {
+        Ok(vec![check(&history.operations()?, calm.then_some(OVERDUE_NS))])
+    }
+}
+
+fn name(lease: i64) -> String {
+    format!("lease/{lease}")
+}
+
+async fn probe(worker: &mut Worker<Call, Return>, lease: i64) -> Option<Return> {
+    let mut client = worker.client.clone();
+    let look = async move {
+        let answer = client.kv.range(kv::get(&name(lease))).await?.into_inner();
+        Ok(Return::Present(!answer.kvs.is_empty()))
+    };
+    worker.read(Call::Probe(lease), look).await
+}
+
+async fn grant(client: &mut Client, lease: i64) -> Result<Return, Failure> {
+    let answer = client
+        .lease
+        .lease_grant(LeaseGrantRequest { ttl: TTL_S, id: lease })
+        .await?
+        .into_inner();
+    let mut request = kv::put(&name(lease), "");
+    request.lease = lease;
+    // The lease is there whatever becomes of its key.
+    client
+        .kv
+        .put(request)
+        .await
+        .map_err(|status| Failure::Unknown(status.to_string()))?;
+    Ok(Return::Ttl(answer.ttl))
+}
+
+pub(super) async fn renew(client: &mut Client, lease: i64) -> Result<Return, Failure> {
+    let requests = tokio_stream::iter([LeaseKeepAliveRequest { id: lease }]);
+    let mut answers = client.lease.lease_keep_alive(requests).await?.into_inner();
+    match answers.message().await? {
+        Some(answer) => Ok(Return::Ttl(answer.ttl.max(0))),
+        None => Err(Failure::Unknown("the stream ended".into())),
+    }
+}
+
+async fn revoke(client: &mut Client, lease: i64) -> Result<Return, Failure> {
+    client.lease.lease_revoke(LeaseRevokeRequest { id: lease }).await?;
+    Ok(Return::Revoked)
+}

@@ -1,0 +1,244 @@
+//! Writers of a few keys, and watchers that resume whenever their stream breaks; judged by the promises of watches.
+//! The first workers, one for each member, only watch.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use checker::watch::{self, Event, Response, Write, Written};
+use checker::{History, Validity, Verdict};
+use proto::etcd::etcdserverpb::{
+    WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse, watch_request::RequestUnion,
+};
+use proto::etcd::mvccpb;
+use rand::RngExt;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::Workload;
+use crate::client::{Client, Failure, kv};
+use crate::limits::{CATCH_UP_TIMEOUT, FINAL_READS, OPERATION_TIMEOUT};
+use crate::worker::Worker;
+
+const PREFIX: &str = "watch/";
+const KEYS: u32 = 6;
+/// One worker of so many watches.
+const WATCHERS_EVERY: usize = 3;
+/// How often a watcher asks for progress.
+const PROGRESS: Duration = Duration::from_millis(700);
+
+#[derive(Default)]
+pub(crate) struct Watch {
+    value: AtomicU64,
+    streams: Mutex<Vec<watch::Watch>>,
+    /// The last revision that the watchers must reach; 0 while writers are at work.
+    target: AtomicI64,
+    behind: AtomicU64,
+}
+
+impl Workload for Watch {
+    type Call = Write;
+    type Return = Written;
+
+    const WORKS_TO_THE_END: bool = true;
+
+    async fn work(&self, worker: Worker<Write, Written>) {
+        if worker.index.is_multiple_of(WATCHERS_EVERY) {
+            self.watch(worker).await;
+        } else {
+            self.write(worker).await;
+        }
+    }
+
+    /// One last write; the watchers must reach it.
+    async fn finish(&self, mut worker: Worker<Write, Written>) {
+        for _ in 0..FINAL_READS {
+            let revision = self.put(&mut worker, format!("{PREFIX}last")).await;
+            if let Some(Some(revision)) = revision {
+                self.target.fetch_max(revision, Ordering::Relaxed);
+                return;
+            }
+        }
+    }
+
+    fn check(&self, history: &History<Write, Written>, _: bool) -> Result<Vec<Verdict>, checker::Error> {
+        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut verdict = watch::check(&streams, &history.operations()?);
+        let behind = self.behind.load(Ordering::Relaxed);
+        if behind > 0 {
+            verdict.validity = verdict.validity.max(Validity::Unknown);
+            verdict.note(format!(
+                "{behind} watchers did not reach the last revision in {CATCH_UP_TIMEOUT:?}"
+            ));
+        }
+        Ok(vec![verdict])
+    }
+
+    fn save(&self, directory: &Path) -> anyhow::Result<()> {
+        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(std::fs::write(
+            directory.join("watches.json"),
+            serde_json::to_vec(&*streams)?,
+        )?)
+    }
+
+    fn load(&self, directory: &Path) -> anyhow::Result<()> {
+        let streams = serde_json::from_slice(&std::fs::read(directory.join("watches.json"))?)?;
+        *self.streams.lock().unwrap_or_else(PoisonError::into_inner) = streams;
+        Ok(())
+    }
+}
+
+impl Watch {
+    async fn write(&self, mut worker: Worker<Write, Written>) {
+        while worker.next().await {
+            let key = format!("{PREFIX}{}", worker.random.random_range(0..KEYS));
+            if worker.random.random_bool(0.8) {
+                self.put(&mut worker, key).await;
+                continue;
+            }
+            let (mut client, request) = (worker.client.clone(), kv::delete(&key));
+            let delete = async move {
+                let answer = client.kv.delete_range(request).await?.into_inner();
+                Ok((answer.deleted > 0).then(|| kv::revision(answer.header)))
+            };
+            worker.write(Write::Delete { key }, delete).await;
+        }
+    }
+
+    async fn put(&self, worker: &mut Worker<Write, Written>, key: String) -> Option<Written> {
+        let value = format!("v{}", self.value.fetch_add(1, Ordering::Relaxed));
+        let (mut client, request) = (worker.client.clone(), kv::put(&key, &value));
+        let put = async move { Ok(Some(kv::revision(client.kv.put(request).await?.into_inner().header))) };
+        worker.write(Write::Put { key, value }, put).await
+    }
+
+    /// Streams one after another, each resuming where the one before ended, until the last revision is reached.
+    async fn watch(&self, mut worker: Worker<Write, Written>) {
+        let (process, mut from_revision) = (worker.process, 1);
+        let mut until: Option<Instant> = None;
+        loop {
+            let mut stream = watch::Watch {
+                process,
+                from_revision,
+                prefix: PREFIX.into(),
+                previous_values: true,
+                responses: Vec::new(),
+            };
+            let broken = self.stream(&mut worker.client, &mut stream, &mut until).await;
+            from_revision = resume_at(&stream);
+            if !stream.responses.is_empty() {
+                self.streams.lock().unwrap_or_else(PoisonError::into_inner).push(stream);
+            }
+            let Err(_why) = broken else { return };
+            if self.over(&mut until) {
+                self.behind.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            worker.reconnect();
+        }
+    }
+
+    /// Whether the time to catch up is over.
+    fn over(&self, until: &mut Option<Instant>) -> bool {
+        if self.target.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        Instant::now() > *until.get_or_insert_with(|| Instant::now() + CATCH_UP_TIMEOUT)
+    }
+
+    /// Ends well once the last revision is reached.
+    async fn stream(
+        &self,
+        client: &mut Client,
+        watch: &mut watch::Watch,
+        until: &mut Option<Instant>,
+    ) -> Result<(), Failure> {
+        let (sender, receiver) = mpsc::channel(4);
+        let request = |union| WatchRequest {
+            request_union: Some(union),
+        };
+        let create = WatchCreateRequest {
+            key: PREFIX.into(),
+            range_end: kv::end_of(PREFIX).into(),
+            start_revision: watch.from_revision,
+            prev_kv: true,
+            progress_notify: true,
+            ..WatchCreateRequest::default()
+        };
+        let closed = || Failure::Definite("the stream ended".into());
+        sender
+            .send(request(RequestUnion::CreateRequest(create)))
+            .await
+            .map_err(|_| closed())?;
+        let opening = tokio::time::timeout(OPERATION_TIMEOUT, client.watch.watch(ReceiverStream::new(receiver)));
+        let mut answers = opening.await.map_err(|_| closed())??.into_inner();
+        let mut ticks = tokio::time::interval(PROGRESS);
+        let mut heard = Instant::now();
+        loop {
+            let answer = tokio::select! {
+                answer = answers.message() => answer?.ok_or_else(closed)?,
+                _ = ticks.tick() => {
+                    if self.over(until) || heard.elapsed() > OPERATION_TIMEOUT {
+                        return Err(closed());
+                    }
+                    let _ = sender.try_send(request(RequestUnion::ProgressRequest(WatchProgressRequest {})));
+                    continue;
+                }
+            };
+            heard = Instant::now();
+            if take(watch, answer).is_err() {
+                return Err(closed());
+            }
+            let target = self.target.load(Ordering::Relaxed);
+            if target > 0 && resume_at(watch) > target {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Adds what an answer says; an error ends the stream.
+fn take(watch: &mut watch::Watch, answer: WatchResponse) -> Result<(), ()> {
+    if answer.canceled {
+        if answer.compact_revision > 0 {
+            watch.responses.push(Response::Compacted(answer.compact_revision));
+        }
+        return Err(());
+    }
+    if !answer.events.is_empty() {
+        watch
+            .responses
+            .push(Response::Events(answer.events.into_iter().map(event).collect()));
+    } else if !answer.created {
+        watch.responses.push(Response::Progress(kv::revision(answer.header)));
+    }
+    Ok(())
+}
+
+fn event(event: mvccpb::Event) -> Event {
+    let deleted = event.r#type == i32::from(mvccpb::event::EventType::Delete);
+    let kv = event.kv.unwrap_or_default();
+    Event {
+        revision: kv.mod_revision,
+        key: kv::text(&kv.key),
+        value: (!deleted).then(|| kv::text(&kv.value)),
+        create_revision: kv.create_revision,
+        version: kv.version,
+        previous: event
+            .prev_kv
+            .map(|before| (kv::text(&before.value), before.mod_revision)),
+    }
+}
+
+/// The first revision that a stream did not speak of, or the first that is left after a compaction.
+fn resume_at(watch: &watch::Watch) -> i64 {
+    let told = watch.responses.iter().map(|response| match response {
+        Response::Events(events) => events.last().map_or(0, |event| event.revision + 1),
+        Response::Progress(revision) => revision + 1,
+        Response::Compacted(revision) => *revision,
+    });
+    told.max().unwrap_or(0).max(watch.from_revision)
+}
