@@ -69,7 +69,11 @@ impl Leader {
         };
         let scheduling = self.client("system:kube-scheduler", Some(fence.clone()));
         let controlling = self.client("system:kube-controller-manager", Some(fence));
-        informers.catch_up().await;
+        // Caches stop with the process: one that is told to stop right after its election must not wait for them.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = informers.catch_up() => {}
+        }
         let settings = self.settings.clone();
         let (scheduler_stop, controllers_stop) = (stop.child_token(), stop.child_token());
         let scheduler = scheduler::run(

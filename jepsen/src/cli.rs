@@ -56,6 +56,9 @@ pub(crate) struct TestArgs {
     /// The database's program; without, the one that PATH has.
     #[arg(long)]
     pub(crate) binary: Option<PathBuf>,
+    /// Let `register`, `set` and `lease` read from one member's own state: a fault of the clients that must be found.
+    #[arg(long)]
+    pub(crate) stale_reads: bool,
     /// Where tests leave their directories.
     #[arg(long, default_value = "store")]
     pub(crate) store: PathBuf,

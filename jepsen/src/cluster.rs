@@ -34,12 +34,14 @@ pub(crate) struct Cluster {
 #[derive(Default)]
 struct State {
     child: Option<Child>,
+    /// It was asked to end: its end is not news.
+    stopping: bool,
     /// Its files were damaged: it may refuse to run.
-    pub(crate) damaged: bool,
+    damaged: bool,
     ends: Vec<End>,
 }
 
-/// A process that ended although nobody had asked it to.
+/// A process that ended although nobody had asked it to, or did not end when it was asked.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct End {
     pub(crate) member: String,
@@ -167,14 +169,24 @@ impl Cluster {
 
     /// Asks the member to end, and kills it if it does not. Returns whether it did.
     pub(crate) async fn stop(&self, member: usize) -> bool {
+        self.state(member).stopping = true;
         self.signal(member, Signal::SIGTERM);
         let deadline = Instant::now() + STOP_TIMEOUT;
         loop {
             let ended = match &mut self.state(member).child {
                 Some(child) => child.try_wait().ok().flatten().is_some(),
-                None => return true,
+                None => true,
             };
             if ended || Instant::now() > deadline {
+                if !ended {
+                    let mut state = self.state(member);
+                    let end = self.end(
+                        member,
+                        format!("did not stop in order in {STOP_TIMEOUT:?}"),
+                        state.damaged,
+                    );
+                    state.ends.push(end);
+                }
                 self.kill_quietly(member);
                 return ended;
             }
@@ -183,10 +195,12 @@ impl Cluster {
     }
 
     fn kill_quietly(&self, member: usize) {
-        if let Some(mut child) = self.state(member).child.take() {
+        let mut state = self.state(member);
+        if let Some(mut child) = state.child.take() {
             let _ = child.kill();
             let _ = child.wait();
         }
+        state.stopping = false;
     }
 
     pub(crate) fn is_running(&self, member: usize) -> bool {
@@ -206,18 +220,25 @@ impl Cluster {
     pub(crate) fn watch_for_ends(&self) {
         for member in 0..self.len() {
             let mut state = self.state(member);
+            if state.stopping {
+                continue;
+            }
             let Some(status) = state.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) else {
                 continue;
             };
             state.child = None;
-            let end = End {
-                member: self.name(member).into(),
-                at_ns: self.start.elapsed().as_nanos() as u64,
-                status: status.to_string(),
-                damaged: state.damaged,
-                said: tail(&self.log(member)),
-            };
+            let end = self.end(member, status.to_string(), state.damaged);
             state.ends.push(end);
+        }
+    }
+
+    fn end(&self, member: usize, status: String, damaged: bool) -> End {
+        End {
+            member: self.name(member).into(),
+            at_ns: self.start.elapsed().as_nanos() as u64,
+            status,
+            damaged,
+            said: tail(&self.log(member)),
         }
     }
 

@@ -11,6 +11,7 @@ use checker::{Anomaly, History, Validity, Verdict};
 use tokio::task::JoinSet;
 
 use crate::cli::TestArgs;
+use crate::client::Target;
 use crate::cluster::{Cluster, End};
 use crate::db::{Db, Member, program};
 use crate::limits::HEALTHY_TIMEOUT;
@@ -79,13 +80,11 @@ async fn run<W: Workload>(args: &TestArgs) -> anyhow::Result<Done<W>> {
     };
     let mut workers = JoinSet::new();
     for index in 0..args.concurrency {
-        let worker = Worker::new(
-            index,
-            index,
-            &pace,
-            cluster.target(index % cluster.len()),
-            recorder.clone(),
-        )?;
+        let target = Target {
+            stale_reads: args.stale_reads,
+            ..cluster.target(index % cluster.len())
+        };
+        let worker = Worker::new(index, index, &pace, target, recorder.clone())?;
         let workload = workload.clone();
         workers.spawn(async move { workload.work(worker).await });
     }

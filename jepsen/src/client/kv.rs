@@ -20,6 +20,14 @@ pub(crate) fn get(key: &str) -> RangeRequest {
     }
 }
 
+impl Client {
+    /// A range, linearizable unless the whole test is to read stale.
+    pub(crate) async fn range(&mut self, mut request: RangeRequest) -> Result<RangeResponse, Failure> {
+        request.serializable = self.stale_reads;
+        Ok(self.kv.range(request).await?.into_inner())
+    }
+}
+
 /// All keys that start with `prefix`, which ends in a character below 0x7f.
 pub(crate) fn get_prefix(prefix: &str) -> RangeRequest {
     RangeRequest {

@@ -25,6 +25,8 @@ pub(crate) struct Target {
     pub(crate) url: String,
     /// `host:port` of the Kubernetes API, if the member has one.
     pub(crate) api: Option<String>,
+    /// Read from the member's own state, perhaps stale: a fault of the client, for trying the harness.
+    pub(crate) stale_reads: bool,
     /// Directory of `ca.crt`, `client.crt`, `client.key` for the door and `api-*` for the API.
     pub(crate) pki: PathBuf,
 }
@@ -32,6 +34,7 @@ pub(crate) struct Target {
 /// Clients of each etcd service, over one connection.
 #[derive(Clone)]
 pub(crate) struct Client {
+    stale_reads: bool,
     pub(crate) kv: KvClient<Channel>,
     pub(crate) lease: LeaseClient<Channel>,
     pub(crate) watch: WatchClient<Channel>,
@@ -58,6 +61,7 @@ impl Target {
             .tls_config(tls)?;
         let channel = endpoint.connect_lazy();
         Ok(Client {
+            stale_reads: self.stale_reads,
             kv: KvClient::new(channel.clone()).max_decoding_message_size(64 << 20),
             lease: LeaseClient::new(channel.clone()),
             watch: WatchClient::new(channel.clone()).max_decoding_message_size(64 << 20),

@@ -80,6 +80,7 @@ impl Db {
         let address = self.members[member].address;
         Target {
             url: format!("https://{address}:2379"),
+            stale_reads: false,
             api: (self.kind == Kind::Proreus).then(|| format!("{address}:6443")),
             pki: self.directory.join("pki/client"),
         }

@@ -90,7 +90,7 @@ fn name(lease: i64) -> String {
 async fn probe(worker: &mut Worker<Call, Return>, lease: i64) -> Option<Return> {
     let mut client = worker.client.clone();
     let look = async move {
-        let answer = client.kv.range(kv::get(&name(lease))).await?.into_inner();
+        let answer = client.range(kv::get(&name(lease))).await?;
         Ok(Return::Present(!answer.kvs.is_empty()))
     };
     worker.read(Call::Probe(lease), look).await

@@ -96,7 +96,7 @@ impl Workload for Register {
 }
 
 async fn read(client: &mut Client, key: u64) -> Result<Return, Failure> {
-    let answer = client.kv.range(kv::get(&name(key))).await?.into_inner();
+    let answer = client.range(kv::get(&name(key))).await?;
     let found = answer.kvs.first();
     let value = Return::value(found.map(|found| kv::number(&found.value)));
     Ok(value.at_version(found.map_or(0, |found| found.version as u64)))

@@ -57,7 +57,7 @@ impl Workload for Set {
 }
 
 async fn read(client: &mut Client) -> Result<Return, Failure> {
-    let found = client.kv.range(kv::get_prefix(PREFIX)).await?.into_inner().kvs;
+    let found = client.range(kv::get_prefix(PREFIX)).await?.kvs;
     let elements = found
         .iter()
         .map(|found| kv::number(found.key.strip_prefix(PREFIX.as_bytes()).unwrap_or_default()));
