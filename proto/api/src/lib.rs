@@ -13,9 +13,10 @@
 //! - Bad input is an error with a text that users of kubectl know; never a panic.
 //!
 //! # Left out
-//! Validation of values beyond their types (the API server's strategies), server-side apply, schemas of custom resources,
+//! Validation of values beyond their types (the API server's strategies), schemas of custom resources,
 //! conversion between versions, the texts of field descriptions.
 
+pub mod apply;
 pub mod defaults;
 pub mod events;
 pub mod openapi;

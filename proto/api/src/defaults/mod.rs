@@ -7,7 +7,10 @@
 //! Promise: defaulting twice changes nothing. Left out: what a strategy decides on creation only (finalizers of a
 //! namespace, cluster addresses, uids), and the kinds that are not served yet.
 
+mod batch;
+mod cluster;
 mod pod;
+mod registration;
 mod rest;
 mod service;
 mod workload;
@@ -42,6 +45,21 @@ pub fn default_object(gvk: &Gvk, object: &mut Value) {
         ("", "Node") => rest::node(map),
         ("", "PersistentVolumeClaim") => rest::claim(map),
         ("", "PersistentVolume") => rest::volume(map),
+        ("batch", "Job") => batch::job(map),
+        ("batch", "CronJob") => batch::cron_job(map),
+        ("autoscaling", "HorizontalPodAutoscaler") if gvk.version == "v2" => batch::autoscaler(map),
+        ("", "LimitRange") => cluster::limit_range(map),
+        ("networking.k8s.io", "NetworkPolicy") => cluster::network_policy(map),
+        ("networking.k8s.io", "IngressClass") => cluster::ingress_class(map),
+        ("storage.k8s.io", "StorageClass") => cluster::storage_class(map),
+        ("storage.k8s.io", "CSIDriver") => cluster::csi_driver(map),
+        ("scheduling.k8s.io", "PriorityClass") => set(map, "preemptionPolicy", "PreemptLowerPriority"),
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => cluster::priority_level(map),
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => cluster::flow_schema(map),
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => registration::webhooks(map, true),
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => registration::webhooks(map, false),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => registration::policy(map),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => registration::binding(map),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => rest::role_binding(map),
         ("authentication.k8s.io", "TokenRequest") => rest::token_request(map),
         _ => {}

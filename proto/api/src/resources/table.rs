@@ -107,6 +107,10 @@ const POD: &[Subresource] = &[
     status("", "v1", "Pod"),
 ];
 
+const REGISTRATION: &str = "admissionregistration.k8s.io";
+const FLOW: &str = "flowcontrol.apiserver.k8s.io";
+const NETWORKING: &str = "networking.k8s.io";
+const STORAGE: &str = "storage.k8s.io";
 const AUTHENTICATION: &str = "authentication.k8s.io";
 const AUTHORIZATION: &str = "authorization.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -117,6 +121,7 @@ pub const RESOURCES: &[Resource] = &[
     stored("", "v1", "configmaps", "configmap", "ConfigMap").short(&["cm"]),
     stored("", "v1", "endpoints", "endpoints", "Endpoints").short(&["ep"]),
     stored("", "v1", "events", "event", "Event").short(&["ev"]),
+    stored("", "v1", "limitranges", "limitrange", "LimitRange").short(&["limits"]),
     stored("", "v1", "namespaces", "namespace", "Namespace")
         .cluster()
         .short(&["ns"])
@@ -129,10 +134,37 @@ pub const RESOURCES: &[Resource] = &[
         .cluster()
         .short(&["no"])
         .with(&[status("", "v1", "Node")]),
+    stored(
+        "",
+        "v1",
+        "persistentvolumeclaims",
+        "persistentvolumeclaim",
+        "PersistentVolumeClaim",
+    )
+    .short(&["pvc"])
+    .with(&[status("", "v1", "PersistentVolumeClaim")]),
+    stored("", "v1", "persistentvolumes", "persistentvolume", "PersistentVolume")
+        .cluster()
+        .short(&["pv"])
+        .with(&[status("", "v1", "PersistentVolume")]),
     stored("", "v1", "pods", "pod", "Pod")
         .short(&["po"])
         .category(ALL)
         .with(POD),
+    stored("", "v1", "podtemplates", "podtemplate", "PodTemplate"),
+    stored(
+        "",
+        "v1",
+        "replicationcontrollers",
+        "replicationcontroller",
+        "ReplicationController",
+    )
+    .short(&["rc"])
+    .category(ALL)
+    .with(&[SCALE, status("", "v1", "ReplicationController")]),
+    stored("", "v1", "resourcequotas", "resourcequota", "ResourceQuota")
+        .short(&["quota"])
+        .with(&[status("", "v1", "ResourceQuota")]),
     stored("", "v1", "secrets", "secret", "Secret"),
     stored("", "v1", "serviceaccounts", "serviceaccount", "ServiceAccount")
         .short(&["sa"])
@@ -141,6 +173,17 @@ pub const RESOURCES: &[Resource] = &[
         .short(&["svc"])
         .category(ALL)
         .with(&[status("", "v1", "Service")]),
+    stored(
+        "apps",
+        "v1",
+        "controllerrevisions",
+        "controllerrevision",
+        "ControllerRevision",
+    ),
+    stored("apps", "v1", "daemonsets", "daemonset", "DaemonSet")
+        .short(&["ds"])
+        .category(ALL)
+        .with(&[status("apps", "v1", "DaemonSet")]),
     stored("apps", "v1", "deployments", "deployment", "Deployment")
         .short(&["deploy"])
         .category(ALL)
@@ -149,6 +192,10 @@ pub const RESOURCES: &[Resource] = &[
         .short(&["rs"])
         .category(ALL)
         .with(&[SCALE, status("apps", "v1", "ReplicaSet")]),
+    stored("apps", "v1", "statefulsets", "statefulset", "StatefulSet")
+        .short(&["sts"])
+        .category(ALL)
+        .with(&[SCALE, status("apps", "v1", "StatefulSet")]),
     stored("events.k8s.io", "v1", "events", "event", "Event").short(&["ev"]),
     review(
         AUTHENTICATION,
@@ -184,6 +231,51 @@ pub const RESOURCES: &[Resource] = &[
         "SubjectAccessReview",
     ),
     stored(
+        "autoscaling",
+        "v2",
+        "horizontalpodautoscalers",
+        "horizontalpodautoscaler",
+        "HorizontalPodAutoscaler",
+    )
+    .short(&["hpa"])
+    .category(ALL)
+    .with(&[status("autoscaling", "v2", "HorizontalPodAutoscaler")]),
+    stored("batch", "v1", "cronjobs", "cronjob", "CronJob")
+        .short(&["cj"])
+        .category(ALL)
+        .with(&[status("batch", "v1", "CronJob")]),
+    stored("batch", "v1", "jobs", "job", "Job")
+        .category(ALL)
+        .with(&[status("batch", "v1", "Job")]),
+    stored(
+        "certificates.k8s.io",
+        "v1",
+        "certificatesigningrequests",
+        "certificatesigningrequest",
+        "CertificateSigningRequest",
+    )
+    .cluster()
+    .short(&["csr"])
+    .with(&[
+        sub(
+            "approval",
+            ("certificates.k8s.io", "v1", "CertificateSigningRequest"),
+            READ_WRITE,
+        ),
+        status("certificates.k8s.io", "v1", "CertificateSigningRequest"),
+    ]),
+    stored(NETWORKING, "v1", "ingressclasses", "ingressclass", "IngressClass").cluster(),
+    stored(NETWORKING, "v1", "ingresses", "ingress", "Ingress")
+        .short(&["ing"])
+        .with(&[status(NETWORKING, "v1", "Ingress")]),
+    stored(NETWORKING, "v1", "ipaddresses", "ipaddress", "IPAddress")
+        .cluster()
+        .short(&["ip"]),
+    stored(NETWORKING, "v1", "networkpolicies", "networkpolicy", "NetworkPolicy").short(&["netpol"]),
+    stored(NETWORKING, "v1", "servicecidrs", "servicecidr", "ServiceCIDR")
+        .cluster()
+        .with(&[status(NETWORKING, "v1", "ServiceCIDR")]),
+    stored(
         "policy",
         "v1",
         "poddisruptionbudgets",
@@ -203,6 +295,78 @@ pub const RESOURCES: &[Resource] = &[
     stored(RBAC, "v1", "clusterroles", "clusterrole", "ClusterRole").cluster(),
     stored(RBAC, "v1", "rolebindings", "rolebinding", "RoleBinding"),
     stored(RBAC, "v1", "roles", "role", "Role"),
+    stored(STORAGE, "v1", "csidrivers", "csidriver", "CSIDriver").cluster(),
+    stored(STORAGE, "v1", "csinodes", "csinode", "CSINode").cluster(),
+    stored(
+        STORAGE,
+        "v1",
+        "csistoragecapacities",
+        "csistoragecapacity",
+        "CSIStorageCapacity",
+    ),
+    stored(STORAGE, "v1", "storageclasses", "storageclass", "StorageClass")
+        .cluster()
+        .short(&["sc"]),
+    stored(
+        STORAGE,
+        "v1",
+        "volumeattachments",
+        "volumeattachment",
+        "VolumeAttachment",
+    )
+    .cluster()
+    .with(&[status(STORAGE, "v1", "VolumeAttachment")]),
+    stored(
+        STORAGE,
+        "v1",
+        "volumeattributesclasses",
+        "volumeattributesclass",
+        "VolumeAttributesClass",
+    )
+    .cluster()
+    .short(&["vac"]),
+    stored(
+        REGISTRATION,
+        "v1",
+        "mutatingwebhookconfigurations",
+        "mutatingwebhookconfiguration",
+        "MutatingWebhookConfiguration",
+    )
+    .cluster(),
+    stored(
+        REGISTRATION,
+        "v1",
+        "validatingadmissionpolicies",
+        "validatingadmissionpolicy",
+        "ValidatingAdmissionPolicy",
+    )
+    .cluster()
+    .with(&[status(REGISTRATION, "v1", "ValidatingAdmissionPolicy")]),
+    stored(
+        REGISTRATION,
+        "v1",
+        "validatingadmissionpolicybindings",
+        "validatingadmissionpolicybinding",
+        "ValidatingAdmissionPolicyBinding",
+    )
+    .cluster(),
+    stored(
+        REGISTRATION,
+        "v1",
+        "validatingwebhookconfigurations",
+        "validatingwebhookconfiguration",
+        "ValidatingWebhookConfiguration",
+    )
+    .cluster(),
+    stored(
+        "scheduling.k8s.io",
+        "v1",
+        "priorityclasses",
+        "priorityclass",
+        "PriorityClass",
+    )
+    .cluster()
+    .short(&["pc"]),
     stored("coordination.k8s.io", "v1", "leases", "lease", "Lease"),
     stored(
         "discovery.k8s.io",
@@ -211,4 +375,17 @@ pub const RESOURCES: &[Resource] = &[
         "endpointslice",
         "EndpointSlice",
     ),
+    stored(FLOW, "v1", "flowschemas", "flowschema", "FlowSchema")
+        .cluster()
+        .with(&[status(FLOW, "v1", "FlowSchema")]),
+    stored(
+        FLOW,
+        "v1",
+        "prioritylevelconfigurations",
+        "prioritylevelconfiguration",
+        "PriorityLevelConfiguration",
+    )
+    .cluster()
+    .with(&[status(FLOW, "v1", "PriorityLevelConfiguration")]),
+    stored("node.k8s.io", "v1", "runtimeclasses", "runtimeclass", "RuntimeClass").cluster(),
 ];
