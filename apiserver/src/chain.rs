@@ -5,6 +5,8 @@ use crate::endpoints;
 use crate::filters::{authenticate, compress, headers, impersonate, in_flight, panics, timeout};
 use crate::identity::User;
 use crate::registry::RequestContext;
+use crate::registry::ownership::manager_of;
+use crate::status::from_storage;
 use crate::{ApiError, Body, RequestInfo, Server};
 use http::{Request, Response};
 use std::sync::Arc;
@@ -45,6 +47,12 @@ type Answer = Result<(Response<Body>, Vec<String>), ApiError>;
 async fn admit(server: &Arc<Server>, request: Request<Body>, info: &RequestInfo) -> Answer {
     let (mut parts, body) = request.into_parts();
     let local = parts.extensions.remove::<InProcess>();
+    // Before anyone is believed: tokens and roles are judged by this member's copy, which must not be of last week. What is not
+    // about objects (health, above all) is answered all the same.
+    if info.is_resource {
+        let recent = server.registry.reader().storage().check_recent().await;
+        recent.map_err(|error| from_storage(error, "", ""))?;
+    }
     // Authentication first: everything after it is about somebody. In-process callers were identified by the binary.
     let (user, fence) = match local.clone() {
         Some(InProcess { user, fence }) => (user, fence),
@@ -58,13 +66,17 @@ async fn admit(server: &Arc<Server>, request: Request<Body>, info: &RequestInfo)
     authorize(server, &user, info).await?;
     let mut context = RequestContext::of(user);
     context.fence = fence;
+    let agent = parts.headers.get(http::header::USER_AGENT);
+    context.field_manager = manager_of(agent.and_then(|agent| agent.to_str().ok()).unwrap_or_default());
     let request = Request::from_parts(parts, body);
-    // Innermost: the endpoint, which may be aborted by the timeout without harm, as every write is one transaction.
+    // Innermost: the endpoint. When the timeout drops it, a write that is on its way still happens, or not: the client is told
+    // 504, which says just that. What would have followed the write (giving back an allocation, for one) does not happen;
+    // the repair of allocations finds it.
     let response = timeout::bounded(info, endpoints::dispatch(server, &context, info, request)).await?;
     Ok((response, context.warnings()))
 }
 
-async fn authorize(server: &Server, user: &User, info: &RequestInfo) -> Result<(), ApiError> {
+pub(crate) async fn authorize(server: &Server, user: &User, info: &RequestInfo) -> Result<(), ApiError> {
     let attributes = Attributes {
         user: user.clone(),
         info: info.clone(),

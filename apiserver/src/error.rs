@@ -311,6 +311,17 @@ impl ApiError {
         self
     }
 
+    /// 409 because the object that has the name is not the one that was meant.
+    pub fn other_uid(resource: &str, name: &str, wanted: &str, found: &str) -> ApiError {
+        let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}");
+        ApiError::conflict(resource, name, &why)
+    }
+
+    /// Whether this is [`ApiError::other_uid`].
+    pub fn is_other_uid(&self) -> bool {
+        self.code == 409 && self.message.contains("UID in precondition")
+    }
+
     /// Whether this is the 404 of a missing object.
     pub fn is_not_found(&self) -> bool {
         self.code == 404

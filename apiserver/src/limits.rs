@@ -22,6 +22,9 @@ pub const GZIP_BYTES_MIN: usize = 128 * 1024;
 pub const GENERATED_NAME_BASE_MAX: usize = 63 - 5;
 /// How often a generated name is tried again when it is taken.
 pub const GENERATED_NAME_ATTEMPTS: usize = 8;
+/// How often a create is tried again because its namespace or a quota changed while it was being written. Creates under one quota
+/// take turns, so this bounds how many of them may be under way at once.
+pub const MOVED_GUARD_ATTEMPTS: usize = 64;
 /// Warnings of one request together, in bytes; more are cut off, as proxies refuse huge headers.
 pub const WARNING_BYTES_MAX: usize = 4 * 1024;
 /// How long open requests may finish after a stop was asked for.

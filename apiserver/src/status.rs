@@ -60,6 +60,8 @@ pub(crate) fn from_storage(error: storage::Error, resource: &str, name: &str) ->
         Error::NotFound { .. } => ApiError::not_found(resource, name),
         Error::AlreadyExists { .. } => ApiError::already_exists(resource, name),
         Error::Precondition { why, .. } => ApiError::conflict(resource, name, &why),
+        Error::CutOff { .. } => ApiError::unavailable(error.to_string()),
+        Error::Moved { .. } => ApiError::conflict(resource, name, &error.to_string()),
         Error::Contended { .. } => ApiError::modified(resource, name),
         Error::Expired {
             resume: Some(resume), ..
@@ -89,7 +91,7 @@ const EXPIRED_PAGE: &str = "The provided continue parameter is too old to displa
     the time the first chunk was returned and now may show up in the list.";
 
 fn future(asked: i64, current: i64) -> ApiError {
-    let message = format!("Too large resource version: {asked}, current: {current}");
+    let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
     ApiError::timeout(message)
         .cause("ResourceVersionTooLarge", "Too large resource version", "")
         .retry_after(storage::limits::FUTURE_VERSION_RETRY_SECONDS)

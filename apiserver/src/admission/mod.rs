@@ -1,6 +1,7 @@
 //! Admission: plugins that may change (mutate) and then may refuse (validate) a write, in one order.
 
 mod default_tolerations;
+mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
 mod priority;
@@ -64,12 +65,14 @@ pub trait Admission: Send + Sync {
     }
 }
 
-/// The plugins in the order they run, which is upstream's.
+/// The plugins in the order they run, which is upstream's. ResourceQuota, the last, is none of them: what it decides has to hold at
+/// the moment of the write (`registry::quota`).
 pub fn plugins(registry: &Arc<Registry>) -> Vec<Arc<dyn Admission>> {
     let reader = registry.reader();
     vec![
         // First, so that nothing is done for objects that have nowhere to go.
         Arc::new(namespace_lifecycle::NamespaceLifecycle { reader: reader.clone() }),
+        Arc::new(limit_ranger::LimitRanger { reader: reader.clone() }),
         // Adds volumes and mounts that later plugins judge.
         Arc::new(service_account::ServiceAccount { reader: reader.clone() }),
         Arc::new(taint_nodes::TaintNodesByCondition),

@@ -3,9 +3,8 @@
 
 use super::{Admission, AdmissionRequest, Operation};
 use crate::ApiError;
-use crate::registry::Reader;
-use crate::registry::fields::{at, text};
-use serde_json::Value;
+use crate::registry::{Reader, home};
+use storage::Freshness;
 
 /// See the module.
 pub(super) struct NamespaceLifecycle {
@@ -38,26 +37,9 @@ impl Admission for NamespaceLifecycle {
         if request.namespace.is_empty() || request.operation != Operation::Create || asks_only {
             return Ok(());
         }
-        let namespace = self.find(request.namespace).await?;
-        if at(&namespace, "metadata.deletionTimestamp").is_none() && text(&namespace, "status.phase") != "Terminating" {
-            return Ok(());
-        }
-        let why = format!(
-            "unable to create new content in namespace {} because it is being terminated",
-            request.namespace
-        );
-        let error = ApiError::forbidden(&request.group_resource(), request.name, &why);
-        let message = format!("namespace {} is being terminated", request.namespace);
-        Err(error.cause("NamespaceTerminating", &message, "metadata.namespace"))
-    }
-}
-
-impl NamespaceLifecycle {
-    /// This member's copy will do; a namespace that is not here yet is looked up where it must be.
-    async fn find(&self, name: &str) -> Result<Value, ApiError> {
-        match self.reader.local("namespaces", "", name).await? {
-            Some(found) => Ok(found),
-            None => self.reader.get("namespaces", "", name).await,
-        }
+        let resource = request.group_resource();
+        home::open(&self.reader, request.namespace, Freshness::Any, &resource, request.name)
+            .await
+            .map(drop)
     }
 }

@@ -30,7 +30,7 @@ impl Admission for NodeRestriction {
         match (request.group, request.resource) {
             ("", "nodes") => own_node(request, &node),
             ("", "pods") => self.own_pod(request, &node).await,
-            ("", "serviceaccounts") if request.subresource == "token" => token(request),
+            ("", "serviceaccounts") if request.subresource == "token" => self.token(request, &node).await,
             ("coordination.k8s.io", "leases") => own_lease(request, &node),
             _ => Ok(()),
         }
@@ -85,18 +85,31 @@ fn own_lease(request: &AdmissionRequest<'_>, node: &str) -> Result<(), ApiError>
     )
 }
 
-/// A node asks for tokens on behalf of pods only; which pods, the authorizer has checked.
-fn token(request: &AdmissionRequest<'_>) -> Result<(), ApiError> {
-    match (
-        text(request.object, "spec.boundObjectRef.kind"),
-        text(request.object, "spec.boundObjectRef.uid"),
-    ) {
-        ("Pod", uid) if !uid.is_empty() => Ok(()),
-        _ => refuse(request, "node requested token not bound to a pod by name and uid"),
-    }
-}
-
 impl NodeRestriction {
+    /// A node asks for tokens on behalf of its own pods only.
+    async fn token(&self, request: &AdmissionRequest<'_>, node: &str) -> Result<(), ApiError> {
+        let bound = |field: &str| text(request.object, &format!("spec.boundObjectRef.{field}")).to_owned();
+        let (kind, name, uid) = (bound("kind"), bound("name"), bound("uid"));
+        if kind != "Pod" || name.is_empty() || uid.is_empty() {
+            return refuse(request, "node requested token not bound to a pod by name and uid");
+        }
+        let pod = match self.reader.local("pods", request.namespace, &name).await? {
+            Some(pod) if text(&pod, "metadata.uid") == uid && text(&pod, "spec.nodeName") == node => pod,
+            // This member may not have seen the pod, or its binding, yet.
+            _ => self.reader.get("pods", request.namespace, &name).await?,
+        };
+        if text(&pod, "metadata.uid") != uid {
+            return Err(ApiError::other_uid("pods", &name, &uid, text(&pod, "metadata.uid")));
+        }
+        if text(&pod, "spec.nodeName") != node {
+            return refuse(
+                request,
+                "node requested token bound to a pod scheduled on a different node",
+            );
+        }
+        Ok(())
+    }
+
     async fn own_pod(&self, request: &AdmissionRequest<'_>, node: &str) -> Result<(), ApiError> {
         match (request.operation, request.subresource) {
             (Operation::Create, "") => mirror_of(request, node),

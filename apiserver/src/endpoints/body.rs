@@ -47,6 +47,13 @@ pub(crate) fn decode(
     Ok(object)
 }
 
+/// The schema of a resource's objects.
+pub(crate) fn schema(served: &Served) -> Result<api::Schema<'static>, ApiError> {
+    api::registry()
+        .schema(&served.info.gvk())
+        .ok_or_else(|| ApiError::internal("a resource without a schema"))
+}
+
 /// Brings an object that was computed (patched) into the form of a decoded one.
 pub(crate) fn conform(
     context: &RequestContext,
@@ -54,12 +61,20 @@ pub(crate) fn conform(
     object: Value,
     validation: FieldValidation,
 ) -> Result<Value, ApiError> {
-    let schema = api::registry()
-        .schema(&served.info.gvk())
-        .ok_or_else(|| ApiError::internal("a resource without a schema"))?;
-    let (mut object, warnings) = api::conform(schema, object, validation).map_err(refuse)?;
-    warnings.into_iter().for_each(|warning| context.warn(warning));
+    let mut object = checked(context, served, object, validation)?;
     api::default_object(&served.info.gvk(), &mut object);
+    Ok(object)
+}
+
+/// [`conform`] without defaulting.
+pub(crate) fn checked(
+    context: &RequestContext,
+    served: &Served,
+    object: Value,
+    validation: FieldValidation,
+) -> Result<Value, ApiError> {
+    let (object, warnings) = api::conform(schema(served)?, object, validation).map_err(refuse)?;
+    warnings.into_iter().for_each(|warning| context.warn(warning));
     Ok(object)
 }
 

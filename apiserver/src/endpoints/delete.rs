@@ -44,11 +44,9 @@ pub(super) async fn delete_collection(mut call: Call<'_>, request: Request<Body>
         .items
         .iter()
         .map(|item| {
-            one(
-                shared.clone(),
-                item.meta().namespace.to_string(),
-                item.meta().name.to_string(),
-            )
+            let meta = item.meta();
+            let (namespace, name, uid) = (&meta.namespace, &meta.name, &meta.uid);
+            one(shared.clone(), namespace.to_string(), name.to_string(), uid.to_string())
         })
         .collect();
     let deleted: Vec<Option<Value>> = futures::stream::iter(deletions)
@@ -69,13 +67,18 @@ pub(super) async fn delete_collection(mut call: Call<'_>, request: Request<Body>
 
 type Shared = Arc<(Arc<Registry>, RequestContext, String, DeleteOptions)>;
 
-async fn one(shared: Shared, namespace: String, name: String) -> Result<Option<Value>, ApiError> {
+/// Deletes the object that was listed; one that took its name meanwhile is another, and stays.
+async fn one(shared: Shared, namespace: String, name: String, uid: String) -> Result<Option<Value>, ApiError> {
     let (registry, context, resource, options) = &*shared;
-    match registry.delete(context, resource, &namespace, &name, options).await {
+    let mut options = options.clone();
+    let ours = options.precondition_uid.is_none() && options.precondition_resource_version.is_none();
+    options.precondition_uid.get_or_insert(uid);
+    match registry.delete(context, resource, &namespace, &name, &options).await {
         Ok(Deleted::Gone(last)) => Ok(Some(last)),
         Ok(Deleted::Marked(written)) => written.value().map(Some),
         // Somebody else was faster, which is what was wanted.
         Err(error) if error.is_not_found() => Ok(None),
+        Err(error) if ours && error.is_other_uid() => Ok(None),
         Err(error) => Err(error),
     }
 }

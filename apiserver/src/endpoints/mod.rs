@@ -1,5 +1,6 @@
 //! From a request that may happen to the answer: one file per verb, and the documents that are not about objects.
 
+mod apply;
 mod body;
 mod delete;
 mod discovery;

@@ -132,6 +132,8 @@ fn dry_run<'a>(values: impl Iterator<Item = &'a str>) -> Result<bool, FieldError
     Ok(dry)
 }
 
+const UNSAFE_DELETE: &str = "ignoreStoreReadErrorWithClusterBreakingPotential";
+
 /// A delete's options: the body wins, the query fills in. Returns them with `dryRun`.
 pub(crate) fn delete_options(query: &Query, body: Option<&Value>) -> Result<(DeleteOptions, bool), ApiError> {
     let invalid = |problem| ApiError::invalid("DeleteOptions.meta.k8s.io", "", vec![problem]);
@@ -168,6 +170,10 @@ pub(crate) fn delete_options(query: &Query, body: Option<&Value>) -> Result<(Del
         propagation_policy: policy,
         precondition_uid: text("/preconditions/uid"),
         precondition_resource_version: text("/preconditions/resourceVersion"),
+        ignore_store_read_error: match body.and_then(|b| b.get(UNSAFE_DELETE)).and_then(Value::as_bool) {
+            Some(ignore) => ignore,
+            None => query.flag(UNSAFE_DELETE)?.unwrap_or(false),
+        },
     };
     let in_body = body
         .and_then(|b| b.get("dryRun"))

@@ -49,7 +49,7 @@ async fn projected(call: Call<'_>, headers: &http::HeaderMap, view: &'static dyn
 async fn put(mut call: Call<'_>, request: Request<Body>, view: &'static dyn Projection) -> Answer {
     let output = negotiate::output(request.headers(), true)?;
     let options = WriteOptions::parse(&call.query, "UpdateOptions")?;
-    write::apply(&mut call.context, &options);
+    write::set_options(&mut call.context, &options);
     let (parts, payload) = request.into_parts();
     let payload = body::read(payload).await?;
     let gvk = gvk(&call)?;
@@ -61,7 +61,7 @@ async fn put(mut call: Call<'_>, request: Request<Body>, view: &'static dyn Proj
 async fn patch(mut call: Call<'_>, request: Request<Body>, view: &'static dyn Projection) -> Answer {
     let output = negotiate::output(request.headers(), true)?;
     let options = WriteOptions::parse(&call.query, "PatchOptions")?;
-    write::apply(&mut call.context, &options);
+    write::set_options(&mut call.context, &options);
     let patch = write::read_patch(request).await?;
     let gvk = gvk(&call)?;
     let version = gvk.api_version();
@@ -103,7 +103,7 @@ async fn change(
 async fn act(mut call: Call<'_>, request: Request<Body>) -> Answer {
     let output = negotiate::output(request.headers(), true)?;
     let options = WriteOptions::parse(&call.query, "CreateOptions")?;
-    write::apply(&mut call.context, &options);
+    write::set_options(&mut call.context, &options);
     let (parts, payload) = request.into_parts();
     let payload = body::read(payload).await?;
     let content_type = body::content_type(&parts.headers);

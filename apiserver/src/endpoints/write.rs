@@ -2,7 +2,7 @@
 
 use super::query::WriteOptions;
 use super::transform::{IncludeObject, has_protobuf};
-use super::{Answer, Call, body, negotiate, respond};
+use super::{Answer, Call, apply, body, negotiate, respond};
 use crate::admission::Operation;
 use crate::patch::Patch;
 use crate::registry::{Action, RequestContext, Target, Updated};
@@ -13,7 +13,7 @@ use serde_json::Value;
 pub(super) async fn create(mut call: Call<'_>, request: Request<Body>) -> Answer {
     let output = negotiate::output(request.headers(), has_protobuf(&call.served))?;
     let options = WriteOptions::parse(&call.query, "CreateOptions")?;
-    apply(&mut call.context, &options);
+    set_options(&mut call.context, &options);
     let (parts, payload) = request.into_parts();
     let payload = body::read(payload).await?;
     let content_type = body::content_type(&parts.headers);
@@ -62,13 +62,14 @@ pub(super) async fn act(call: &Call<'_>, mut object: Value) -> Result<crate::reg
 pub(super) async fn update(mut call: Call<'_>, request: Request<Body>) -> Answer {
     let output = negotiate::output(request.headers(), has_protobuf(&call.served))?;
     let options = WriteOptions::parse(&call.query, "UpdateOptions")?;
-    apply(&mut call.context, &options);
+    set_options(&mut call.context, &options);
     let (parts, payload) = request.into_parts();
     let payload = body::read(payload).await?;
     let content_type = body::content_type(&parts.headers);
     let gvk = call.served.info.gvk();
     let object = body::decode(&call.context, content_type, &payload, &gvk, options.field_validation)?;
     let object = call.served.to_stored(object);
+    call.context.may_create = apply::may_create(&call).await?;
     let updated = change(&call, &move |_old| Ok(object.clone())).await?;
     finish(&call, updated, output)
 }
@@ -76,7 +77,11 @@ pub(super) async fn update(mut call: Call<'_>, request: Request<Body>) -> Answer
 pub(super) async fn patch(mut call: Call<'_>, request: Request<Body>) -> Answer {
     let output = negotiate::output(request.headers(), has_protobuf(&call.served))?;
     let options = WriteOptions::parse(&call.query, "PatchOptions")?;
-    apply(&mut call.context, &options);
+    set_options(&mut call.context, &options);
+    if apply::is_asked(request.headers()) {
+        return apply::apply(call, request, &options, output).await;
+    }
+    call.context.may_create = apply::may_create(&call).await?;
     let patch = read_patch(request).await?;
     let (served, context, name) = (call.served.clone(), call.context.clone(), call.info.name.clone());
     let (version, kind) = (served.info.api_version(), served.info.kind);
@@ -103,9 +108,8 @@ pub(super) async fn read_patch(request: Request<Body>) -> Result<Patch, ApiError
         .next()
         .unwrap_or_default()
         .trim();
-    if matches!(media, "application/apply-patch+yaml" | "application/apply-patch+cbor") {
-        let message = "server-side apply is not served yet: this server keeps no managed fields; use client-side apply \
-                       (kubectl apply without --server-side)";
+    if media == apply::MEDIA_TYPE {
+        let message = "this subresource cannot be applied to; apply to the object, or use another kind of patch";
         return Err(ApiError::new(415, "UnsupportedMediaType", message));
     }
     Patch::parse(media, &payload)
@@ -141,7 +145,9 @@ pub(super) fn finish(call: &Call<'_>, updated: Updated, output: negotiate::Outpu
 }
 
 /// Puts the options of a write into its context.
-pub(super) fn apply(context: &mut RequestContext, options: &WriteOptions) {
+pub(super) fn set_options(context: &mut RequestContext, options: &WriteOptions) {
     context.dry_run = options.dry_run;
-    context.field_manager = options.field_manager.clone();
+    if !options.field_manager.is_empty() {
+        context.field_manager = options.field_manager.clone();
+    }
 }

@@ -1,9 +1,10 @@
-//! Which resource has which strategy. A resource that is not named here is [`Plain`].
+//! Which resource has which strategy. A resource that is not named here is `Plain`.
 
 use super::rbac::{Bindings, Roles};
 use super::reviews::{AccessReview, RulesReview, SelfReview, TokenReview};
-use super::strategy::{Plain, Strategy};
+use super::strategy::Strategy;
 use super::workloads::Workload;
+use super::{batch, certificates, disruption, limits, networking, registration, templates, volumes};
 use super::{configmaps, endpoints, events, leases, namespaces, nodes, pods, secrets, serviceaccounts, services};
 use crate::authn::tokens::Tokens;
 use crate::config::Config;
@@ -53,7 +54,70 @@ pub fn strategies(config: &Config) -> Vec<(&'static str, Box<dyn Strategy>)> {
             "clusterrolebindings.rbac.authorization.k8s.io",
             Box::new(Bindings { cluster: true }),
         ),
-        ("poddisruptionbudgets.policy", Box::new(Plain { status: true })),
+        ("poddisruptionbudgets.policy", Box::new(disruption::BUDGETS)),
+        (
+            "horizontalpodautoscalers.autoscaling",
+            Box::new(disruption::AUTOSCALERS),
+        ),
+        ("jobs.batch", Box::new(batch::JOBS)),
+        ("cronjobs.batch", Box::new(batch::CRON_JOBS)),
+        ("replicationcontrollers", Box::new(templates::REPLICATION_CONTROLLERS)),
+        ("podtemplates", Box::new(templates::POD_TEMPLATES)),
+        ("controllerrevisions.apps", Box::new(templates::REVISIONS)),
+        ("resourcequotas", Box::new(limits::QUOTAS)),
+        ("limitranges", Box::new(limits::RANGES)),
+        ("persistentvolumes", Box::new(volumes::VOLUMES)),
+        ("persistentvolumeclaims", Box::new(volumes::CLAIMS)),
+        ("storageclasses.storage.k8s.io", Box::new(volumes::CLASSES)),
+        ("volumeattachments.storage.k8s.io", Box::new(volumes::ATTACHMENTS)),
+        (
+            "volumeattributesclasses.storage.k8s.io",
+            Box::new(volumes::ATTRIBUTES_CLASSES),
+        ),
+        ("csidrivers.storage.k8s.io", Box::new(volumes::DRIVERS)),
+        ("csinodes.storage.k8s.io", Box::new(volumes::NODES)),
+        ("csistoragecapacities.storage.k8s.io", Box::new(volumes::CAPACITIES)),
+        ("ingresses.networking.k8s.io", Box::new(networking::INGRESSES)),
+        (
+            "ingressclasses.networking.k8s.io",
+            Box::new(networking::INGRESS_CLASSES),
+        ),
+        ("networkpolicies.networking.k8s.io", Box::new(networking::POLICIES)),
+        ("servicecidrs.networking.k8s.io", Box::new(networking::SERVICE_CIDRS)),
+        ("ipaddresses.networking.k8s.io", Box::new(networking::IP_ADDRESSES)),
+        (
+            "certificatesigningrequests.certificates.k8s.io",
+            Box::new(certificates::REQUESTS),
+        ),
+        (
+            "mutatingwebhookconfigurations.admissionregistration.k8s.io",
+            Box::new(registration::WEBHOOK_CONFIGURATIONS),
+        ),
+        (
+            "validatingwebhookconfigurations.admissionregistration.k8s.io",
+            Box::new(registration::WEBHOOK_CONFIGURATIONS),
+        ),
+        (
+            "validatingadmissionpolicies.admissionregistration.k8s.io",
+            Box::new(registration::POLICIES),
+        ),
+        (
+            "validatingadmissionpolicybindings.admissionregistration.k8s.io",
+            Box::new(registration::BINDINGS),
+        ),
+        (
+            "flowschemas.flowcontrol.apiserver.k8s.io",
+            Box::new(registration::FLOW_SCHEMAS),
+        ),
+        (
+            "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
+            Box::new(registration::PRIORITY_LEVELS),
+        ),
+        (
+            "priorityclasses.scheduling.k8s.io",
+            Box::new(registration::PRIORITY_CLASSES),
+        ),
+        ("runtimeclasses.node.k8s.io", Box::new(registration::RUNTIME_CLASSES)),
         (
             "subjectaccessreviews.authorization.k8s.io",
             Box::new(AccessReview::Subject),

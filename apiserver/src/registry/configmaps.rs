@@ -14,6 +14,9 @@ pub struct ConfigMaps;
 /// The data of one object together, as upstream limits it.
 pub(super) const DATA_BYTES_MAX: usize = 1024 * 1024;
 
+/// How a problem of all fields together is addressed; without a field, `kubectl` would say `<nil>`.
+const WHOLE_OBJECT: &str = "[]";
+
 const COLUMNS: &[Column] = &[NAME, column("Data", "string", "How many keys it has."), AGE];
 
 #[async_trait::async_trait]
@@ -60,7 +63,7 @@ pub(super) fn size(errors: &mut Errors, object: &Value, fields: &[&str]) {
     let values = fields.iter().flat_map(|field| entries(object, field));
     let total: usize = values.map(|(_, value)| value.as_str().map_or(0, str::len)).sum();
     if total > DATA_BYTES_MAX {
-        errors.push(FieldError::too_long("", DATA_BYTES_MAX));
+        errors.push(FieldError::too_long(WHOLE_OBJECT, DATA_BYTES_MAX));
     }
 }
 
@@ -88,6 +91,16 @@ pub(super) fn immutable(errors: &mut Errors, new: &Value, old: &Value, fields: &
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn too_much_data_is_a_problem_of_the_whole() {
+        let map = json!({"data": {"a": "x".repeat(DATA_BYTES_MAX), "b": "y"}});
+        let problems = ConfigMaps.validate(&map);
+        assert_eq!(
+            problems[0].to_string(),
+            "[]: Too long: may not be more than 1048576 bytes"
+        );
+    }
 
     #[test]
     fn immutable_data_stays() {

@@ -13,7 +13,12 @@ pub struct RequestContext {
     pub fence: Option<Fence>,
     /// `dryRun=All`: everything happens but the write.
     pub dry_run: bool,
+    /// Who owns what is written: the query's `fieldManager`, or else the program that asks.
     pub field_manager: String,
+    /// The object already carries its managed fields: it is the outcome of an apply.
+    pub(crate) applied: bool,
+    /// Whether an update of something missing may create it, where the resource allows that.
+    pub(crate) may_create: bool,
     warnings: Arc<Mutex<Vec<String>>>,
 }
 
@@ -27,6 +32,7 @@ impl RequestContext {
     pub fn of(user: User) -> RequestContext {
         RequestContext {
             user,
+            may_create: true,
             ..RequestContext::default()
         }
     }

@@ -2,12 +2,13 @@
 
 use super::metadata;
 use super::store::{Target, Written};
-use super::{Registry, RequestContext};
+use super::{Registry, RequestContext, home, ownership, quota};
 use crate::admission::Operation;
 use crate::status::from_storage;
 use crate::{ApiError, limits};
 use serde_json::Value;
 use std::sync::Arc;
+use storage::Freshness;
 
 impl Registry {
     /// Creates an object: mutating admission, strategy, validation, validating admission, allocation, the write. The object is
@@ -50,8 +51,10 @@ impl Registry {
             namespace,
             name: &name,
         };
+        let records = ownership::created(context, &served, &mut object);
         self.mutate(&target, &mut object, None).await?;
         self.complete(&target, &mut object)?;
+        ownership::put(&mut object, records);
         self.admit(&target, &mut object, None).await?;
         served.strategy.begin_create(self, context, &mut object).await?;
         let written = self.write_new(&target, &mut object, generated).await;
@@ -100,24 +103,40 @@ impl Registry {
 
     async fn try_write_new(&self, target: &Target<'_>, object: &Value) -> Result<Written, ApiError> {
         let (served, name) = (target.served, super::fields::name(object));
-        if target.context.dry_run {
-            let existing = self
-                .reader()
-                .item(&served.name, target.namespace, name, storage::Freshness::Latest)
-                .await;
-            return match existing {
-                Ok(_) => Err(ApiError::already_exists(&served.name, name)),
-                Err(error) if error.is_not_found() => Ok(Written::Shown(object.clone())),
-                Err(error) => Err(error),
-            };
+        let mut freshness = Freshness::Any;
+        for _ in 0..limits::MOVED_GUARD_ATTEMPTS {
+            let mut guards = quota::charge(self.reader(), served, target.namespace, object).await?;
+            if target.context.dry_run {
+                return self.try_dry(target, object).await;
+            }
+            guards.extend(home::guard(self.reader(), served, target.namespace, name, freshness).await?);
+            let storage = self.reader().storage();
+            let fence = target.context.fence.as_ref();
+            match storage
+                .create_guarded(&served.collection, target.namespace, name, object, fence, &guards)
+                .await
+            {
+                Ok(item) => return Ok(Written::Stored(item)),
+                // Only a fresh look tells whether the namespace is going away or got a label, and what is left of a quota.
+                Err(storage::Error::Moved { .. }) => freshness = Freshness::Latest,
+                Err(error) => return Err(from_storage(error, &served.name, name)),
+            }
         }
-        let fence = target.context.fence.as_ref();
-        let storage = self.reader().storage();
-        let item = storage
-            .create(&served.collection, target.namespace, name, object, fence)
+        let why = format!("namespace {} or a quota in it keeps changing", target.namespace);
+        Err(ApiError::conflict(&served.name, name, &why))
+    }
+
+    async fn try_dry(&self, target: &Target<'_>, object: &Value) -> Result<Written, ApiError> {
+        let (served, name) = (target.served, super::fields::name(object));
+        let existing = self
+            .reader()
+            .item(&served.name, target.namespace, name, Freshness::Latest)
             .await;
-        item.map(Written::Stored)
-            .map_err(|error| from_storage(error, &served.name, name))
+        match existing {
+            Ok(_) => Err(ApiError::already_exists(&served.name, name)),
+            Err(error) if error.is_not_found() => Ok(Written::Shown(object.clone())),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::fields::{list, number, rfc3339, text};
 use super::metadata;
+use super::race::{Race, Step};
 use super::reader::value_of;
 use super::store::Target;
 use super::strategy::{DeleteOptions, Deletion};
@@ -13,7 +14,7 @@ use crate::{ApiError, FieldError};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use storage::{Attempt, Current, limits::UPDATE_ATTEMPTS};
+use storage::{Attempt, Current};
 
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
@@ -25,14 +26,6 @@ pub enum Deleted {
     Gone(Value),
     /// The object is on its way out.
     Marked(Written),
-}
-
-/// What an attempt came to.
-enum Step {
-    Done(Deleted),
-    Again(Option<Current>),
-    /// The write itself failed: with what result, nobody knows.
-    Failed(ApiError),
 }
 
 impl Registry {
@@ -47,7 +40,6 @@ impl Registry {
     ) -> Result<Deleted, ApiError> {
         let served = self.reader().served(resource)?.clone();
         check_options(options)?;
-        let storage = self.reader().storage().clone();
         let target = Target {
             context,
             served: &served,
@@ -56,26 +48,41 @@ impl Registry {
             namespace,
             name,
         };
-        let failed = |error| from_storage(error, &served.name, name);
-        let mut current = storage
-            .current(&served.collection, namespace, name)
-            .await
-            .map_err(failed)?;
-        for _ in 0..UPDATE_ATTEMPTS {
-            match self.attempt_delete(&target, &current, options).await {
-                Ok(Step::Done(deleted)) => return Ok(deleted),
-                Ok(Step::Again(Some(now))) => current = now,
-                Ok(Step::Failed(error)) => return Err(error),
-                Err(error) if current.fresh => return Err(error),
-                Ok(Step::Again(None)) | Err(_) => {
-                    current = storage
-                        .refreshed(&served.collection, namespace, name)
-                        .await
-                        .map_err(failed)?;
-                }
+        let mut race = match Race::begin(self, &target).await {
+            Err(storage::Error::Corrupt { .. }) if options.ignore_store_read_error => return self.purge(&target).await,
+            begun => begun.map_err(|error| from_storage(error, &served.name, name))?,
+        };
+        loop {
+            let step = self.attempt_delete(&target, race.current(), options).await;
+            if let Some(end) = race.settle(step).await {
+                return end;
             }
         }
-        Err(ApiError::modified(&served.name, name))
+    }
+
+    /// Removes an object that nobody can read. Nothing can be said of it but its name.
+    async fn purge(&self, target: &Target<'_>) -> Result<Deleted, ApiError> {
+        let (served, namespace, name) = (target.served, target.namespace, target.name);
+        let last = json!({"metadata": {"namespace": namespace, "name": name}});
+        if target.context.dry_run {
+            return Ok(Deleted::Gone(last));
+        }
+        let storage = self.reader().storage();
+        let purged = storage
+            .purge(&served.collection, namespace, name, target.context.fence.as_ref())
+            .await
+            .map_err(|error| from_storage(error, &served.name, name))?;
+        tracing::warn!(
+            user = target.context.user.name,
+            resource = served.name,
+            namespace,
+            name,
+            "removed unread"
+        );
+        match purged {
+            true => Ok(Deleted::Gone(last)),
+            false => Err(ApiError::modified(&served.name, name)),
+        }
     }
 
     async fn attempt_delete(
@@ -83,7 +90,7 @@ impl Registry {
         target: &Target<'_>,
         current: &Current,
         options: &DeleteOptions,
-    ) -> Result<Step, ApiError> {
+    ) -> Result<Step<Deleted>, ApiError> {
         let old = value_of(&current.item)?;
         preconditions(target, &old, options)?;
         self.mutate(target, &mut Value::Null, Some(&old)).await?;
@@ -100,7 +107,12 @@ impl Registry {
         Ok(written.unwrap_or_else(Step::Failed))
     }
 
-    async fn mark(self: &Arc<Registry>, target: &Target<'_>, current: &Current, new: Value) -> Result<Step, ApiError> {
+    async fn mark(
+        self: &Arc<Registry>,
+        target: &Target<'_>,
+        current: &Current,
+        new: Value,
+    ) -> Result<Step<Deleted>, ApiError> {
         let (served, context) = (target.served, target.context);
         if context.dry_run {
             return Ok(Step::Done(Deleted::Marked(Written::Shown(new))));
@@ -122,7 +134,7 @@ impl Registry {
         target: &Target<'_>,
         current: &Current,
         new: Value,
-    ) -> Result<Step, ApiError> {
+    ) -> Result<Step<Deleted>, ApiError> {
         let (served, context) = (target.served, target.context);
         if context.dry_run {
             return Ok(Step::Done(Deleted::Gone(new)));
@@ -167,18 +179,20 @@ fn check_options(options: &DeleteOptions) -> Result<(), ApiError> {
 }
 
 fn preconditions(target: &Target<'_>, old: &Value, options: &DeleteOptions) -> Result<(), ApiError> {
-    let conflict = |what: &str, wanted: &str, found: &str| {
-        let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
-        Err(ApiError::conflict(&target.served.name, target.name, &why))
-    };
+    let (resource, name) = (&target.served.name, target.name);
     let uid = text(old, "metadata.uid");
     match options.precondition_uid.as_deref() {
-        Some(wanted) if wanted != uid => return conflict("UID", wanted, uid),
+        Some(wanted) if wanted != uid => return Err(ApiError::other_uid(resource, name, wanted, uid)),
         _ => {}
     }
     let version = text(old, "metadata.resourceVersion");
     match options.precondition_resource_version.as_deref() {
-        Some(wanted) if wanted != version => conflict("ResourceVersion", wanted, version),
+        Some(wanted) if wanted != version => {
+            let why = format!(
+                "Precondition failed: ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {version}"
+            );
+            Err(ApiError::conflict(resource, name, &why))
+        }
         _ => Ok(()),
     }
 }

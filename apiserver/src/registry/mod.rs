@@ -7,24 +7,35 @@
 //! Resources are named `pods`, `deployments.apps` throughout; the namespace is empty for cluster-scoped ones. [`Reader`] reads;
 //! [`Registry::create`], [`Registry::update`] and [`Registry::delete`] run strategy and admission around one conditional write.
 
+mod batch;
 mod builtin;
+mod certificates;
 pub(crate) mod check;
 pub(crate) mod columns;
 mod configmaps;
 mod context;
 mod create;
+mod declared;
 mod delete;
+mod disruption;
 mod endpoints;
 mod events;
 pub(crate) mod fields;
+pub(crate) mod home;
 mod leases;
+mod limits;
 mod metadata;
 pub(crate) mod names;
 mod namespaces;
+mod networking;
 mod nodes;
+pub(crate) mod ownership;
 pub(crate) mod pods;
+mod quota;
+mod race;
 pub(crate) mod rbac;
 mod reader;
+mod registration;
 mod reviews;
 mod secrets;
 mod selection;
@@ -34,7 +45,9 @@ pub(crate) mod services;
 mod store;
 pub mod strategy;
 pub mod table;
+mod templates;
 mod update;
+mod volumes;
 mod workloads;
 
 pub use builtin::strategies;

@@ -63,6 +63,8 @@ pub struct DeleteOptions {
     pub propagation_policy: Option<String>,
     pub precondition_uid: Option<String>,
     pub precondition_resource_version: Option<String>,
+    /// Remove an object whose stored value cannot be read, without admission, finalizers or grace.
+    pub ignore_store_read_error: bool,
 }
 
 /// How a delete begins.

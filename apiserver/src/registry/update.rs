@@ -2,16 +2,17 @@
 
 use super::fields::{at, list, number, text};
 use super::metadata;
+use super::race::{Race, Step};
 use super::reader::value_of;
 use super::served::Served;
 use super::store::{Target, Written};
-use super::{Registry, RequestContext};
+use super::{Registry, RequestContext, ownership};
 use crate::admission::Operation;
 use crate::status::from_storage;
 use crate::{ApiError, FieldError};
 use serde_json::Value;
 use std::sync::Arc;
-use storage::{Attempt, Current, limits::UPDATE_ATTEMPTS};
+use storage::{Attempt, Current};
 
 /// What an update came to.
 pub(crate) enum Updated {
@@ -26,15 +27,6 @@ impl Updated {
             Updated::Changed(written) | Updated::Created(written) => written,
         }
     }
-}
-
-/// What an attempt came to.
-enum Step {
-    Done(Written),
-    /// Somebody else wrote: go on from this state, or from a fresh read.
-    Again(Option<Current>),
-    /// The write itself failed: with what result, nobody knows.
-    Failed(ApiError),
 }
 
 impl Registry {
@@ -70,7 +62,6 @@ impl Registry {
         transform: &(dyn Fn(&Value) -> Result<Value, ApiError> + Send + Sync),
     ) -> Result<Updated, ApiError> {
         let served = self.reader().served(resource)?.clone();
-        let storage = self.reader().storage().clone();
         let target = Target {
             context,
             served: &served,
@@ -79,34 +70,25 @@ impl Registry {
             namespace,
             name,
         };
-        let failed = |error| from_storage(error, &served.name, name);
-        let mut current = match storage.current(&served.collection, namespace, name).await {
-            Ok(current) => current,
-            Err(storage::Error::NotFound { .. }) if subresource.is_empty() && served.strategy.create_on_update() => {
+        let mut race = match Race::begin(self, &target).await {
+            Ok(race) => race,
+            Err(storage::Error::NotFound { .. })
+                if subresource.is_empty() && context.may_create && served.strategy.create_on_update() =>
+            {
                 let object = as_new(&served, name, transform(&Value::Null)?)?;
                 return self
                     .create_written(context, resource, namespace, object)
                     .await
                     .map(Updated::Created);
             }
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(from_storage(error, &served.name, name)),
         };
-        for _ in 0..UPDATE_ATTEMPTS {
-            match self.attempt(&target, &current, transform).await {
-                Ok(Step::Done(written)) => return Ok(Updated::Changed(written)),
-                Ok(Step::Again(Some(now))) => current = now,
-                Ok(Step::Failed(error)) => return Err(error),
-                // This member's copy may be what made it fail: only a fresh one can refuse.
-                Err(error) if current.fresh => return Err(error),
-                Ok(Step::Again(None)) | Err(_) => {
-                    current = storage
-                        .refreshed(&served.collection, namespace, name)
-                        .await
-                        .map_err(failed)?;
-                }
+        loop {
+            let step = self.attempt(&target, race.current(), transform).await;
+            if let Some(end) = race.settle(step).await {
+                return end.map(Updated::Changed);
             }
         }
-        Err(ApiError::modified(&served.name, name))
     }
 
     async fn attempt(
@@ -114,9 +96,10 @@ impl Registry {
         target: &Target<'_>,
         current: &Current,
         transform: &(dyn Fn(&Value) -> Result<Value, ApiError> + Send + Sync),
-    ) -> Result<Step, ApiError> {
+    ) -> Result<Step<Written>, ApiError> {
         let old = value_of(&current.item)?;
         let mut new = transform(&old)?;
+        let given = ownership::take(&mut new);
         let strategy = &target.served.strategy;
         preconditions(target, &mut new, &old)?;
         self.mutate(target, &mut new, Some(&old)).await?;
@@ -136,6 +119,9 @@ impl Registry {
         strategy
             .begin_update(self, target.context, target.subresource, &old, &mut new)
             .await?;
+        ownership::take(&mut new);
+        let records = ownership::updated(target.context, target.subresource, &old, &new, given);
+        ownership::put(&mut new, records);
         // A write that failed may have happened all the same; only the client can decide to repeat it.
         let stored = self.store_update(target, current, &old, new).await;
         Ok(stored.unwrap_or_else(Step::Failed))
@@ -147,7 +133,7 @@ impl Registry {
         current: &Current,
         old: &Value,
         new: Value,
-    ) -> Result<Step, ApiError> {
+    ) -> Result<Step<Written>, ApiError> {
         let (served, context) = (target.served, target.context);
         if context.dry_run {
             return Ok(Step::Done(Written::Shown(new)));
@@ -191,8 +177,7 @@ impl Registry {
 fn as_new(served: &Served, name: &str, mut object: Value) -> Result<Value, ApiError> {
     let uid = text(&object, "metadata.uid");
     if !uid.is_empty() {
-        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: ");
-        return Err(ApiError::conflict(&served.name, name, &why));
+        return Err(ApiError::other_uid(&served.name, name, uid, ""));
     }
     metadata::metadata(&mut object).remove("resourceVersion");
     metadata::metadata(&mut object).entry("name").or_insert(name.into());
@@ -222,8 +207,7 @@ fn preconditions(target: &Target<'_>, new: &mut Value, old: &Value) -> Result<()
     metadata::place(served, target.namespace, new)?;
     let (wanted, uid) = (text(new, "metadata.uid"), text(old, "metadata.uid"));
     if !wanted.is_empty() && wanted != uid {
-        let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}");
-        return Err(ApiError::conflict(&served.name, target.name, &why));
+        return Err(ApiError::other_uid(&served.name, target.name, wanted, uid));
     }
     let version = text(new, "metadata.resourceVersion");
     if version.is_empty() || version == "0" {

@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 /// What stands before the place where the version is spliced in.
 const METADATA: &[u8] = b"\"metadata\":{";
 
-/// Fields of metadata that are never stored: the version is the store's, the rest is not kept or long gone upstream.
-const NOT_STORED: [&str; 3] = ["resourceVersion", "selfLink", "managedFields"];
+/// Fields of metadata that are never stored: the version is the store's, the link is long gone upstream.
+const NOT_STORED: [&str; 2] = ["resourceVersion", "selfLink"];
 
 /// The stored form of an object. `None` when it is not an object with `metadata`.
 pub fn canonical(object: &Value) -> Option<Bytes> {

@@ -24,6 +24,14 @@ pub enum Error {
     /// The caller's leadership is over. Never retried.
     #[error("the fence has moved: this component no longer leads, its write was refused")]
     Fenced,
+    /// What the write depended on has changed: look at it again before trying again. Nothing was written.
+    #[error("{key}, which this write depends on, has changed meanwhile")]
+    Moved { key: String },
+    #[error(
+        "this member has had no leader for more than {seconds} s: what it knows may be out of date; ask another member, or try \
+         again once the quorum is back"
+    )]
+    CutOff { seconds: u64 },
     #[error("stored object {key} cannot be read: {why}")]
     Corrupt { key: String, why: String },
     /// The object to write has no metadata or is no object.

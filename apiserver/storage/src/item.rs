@@ -22,6 +22,23 @@ impl Item {
         Item::at(collection, entry, entry.mod_revision)
     }
 
+    /// [`Item::of`] for those who read many: what cannot be read is logged and left out.
+    pub(crate) fn readable(collection: &Collection, entry: &Entry) -> Option<Item> {
+        Item::readable_at(collection, entry, entry.mod_revision)
+    }
+
+    /// [`Item::at`], likewise.
+    pub(crate) fn readable_at(collection: &Collection, entry: &Entry, revision: i64) -> Option<Item> {
+        match Item::at(collection, entry, revision) {
+            Ok(item) => Some(item),
+            Err(error) => {
+                tracing::error!(%error, revision = entry.mod_revision, "left out of a list or watch: restore it, or delete it with \
+                    ignoreStoreReadErrorWithClusterBreakingPotential");
+                None
+            }
+        }
+    }
+
     /// The last state of an object, as of its deletion at `revision`.
     pub(crate) fn at(collection: &Collection, entry: &Entry, revision: i64) -> Result<Item, Error> {
         Ok(Item {

@@ -9,6 +9,9 @@
 //! the store in one transaction. A list is one revision. A watch has no gap and no duplicate, and ends with [`Error::Expired`]
 //! when its start is compacted. Reads never re-encode.
 //!
+//! A stored value that cannot be read (written by something else, or damaged) is left out of lists and watches and logged with its
+//! key, so that it cannot take its whole kind with it; a get of it fails with [`Error::Corrupt`], and [`Storage::purge`] removes it.
+//!
 //! **Left out.** Encryption at rest; conversion between API versions (there is one stored version per resource).
 
 mod collection;
@@ -23,13 +26,14 @@ pub mod limits;
 mod list;
 mod meta;
 mod pluck;
+mod recency;
 mod storage;
 mod watch;
 mod write;
 
 pub use collection::Collection;
 pub use error::{Error, Retry, StoreError};
-pub use fence::Fence;
+pub use fence::{Fence, Guard};
 pub use item::Item;
 pub use list::{Freshness, ListQuery, Matcher, Page};
 pub use meta::{Fields, Meta};

@@ -93,20 +93,24 @@ impl Storage {
         }
     }
 
-    /// The revision may exist elsewhere and be on its way here: one linearizable read tells.
-    async fn view_reaching(&self, revision: i64) -> Result<View, Error> {
-        let wait = tokio::time::timeout(limits::FUTURE_VERSION_WAIT, self.store().linearizable_view()).await;
-        match wait {
-            Ok(Ok(view)) if view.revision() >= revision => Ok(view),
-            Ok(Ok(view)) => Err(Error::Future {
-                asked: revision,
-                current: view.revision(),
-            }),
-            Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(Error::Future {
-                asked: revision,
-                current: self.store().view().revision(),
-            }),
+    /// The revision may exist elsewhere and be on its way here, or not exist yet: it is waited for, a while.
+    pub(crate) async fn view_reaching(&self, revision: i64) -> Result<View, Error> {
+        let give_up = tokio::time::Instant::now() + limits::FUTURE_VERSION_WAIT;
+        loop {
+            let view = match tokio::time::timeout_at(give_up, self.store().linearizable_view()).await {
+                Ok(view) => view?,
+                Err(_) => self.store().view(),
+            };
+            if view.revision() >= revision {
+                return Ok(view);
+            }
+            if tokio::time::Instant::now() >= give_up {
+                return Err(Error::Future {
+                    asked: revision,
+                    current: view.revision(),
+                });
+            }
+            tokio::time::sleep(limits::FUTURE_VERSION_POLL).await;
         }
     }
 
@@ -126,7 +130,13 @@ impl Storage {
             for (read, kv) in response.kvs.into_iter().enumerate() {
                 start = successor(&kv.key);
                 let key = String::from_utf8_lossy(&kv.key).into_owned();
-                let item = Item::written(collection, &key, kv.value, kv.mod_revision)?;
+                let item = match Item::written(collection, &key, kv.value, kv.mod_revision) {
+                    Ok(item) => item,
+                    Err(error) => {
+                        tracing::error!(%error, revision, "left out of a list of the past");
+                        continue;
+                    }
+                };
                 if pager.take(item, kv.key.as_ref()) {
                     return Ok(pager.finish(|| total - read as i64));
                 }
@@ -158,14 +168,19 @@ impl Storage {
 fn page_of_view(collection: &Collection, query: &ListQuery, range: &Range, view: &View) -> Result<Page, Error> {
     let mut pager = Pager::new(query, range, view.revision());
     if let Some(key) = collection.single(&query.namespace, query.name.as_deref()) {
-        if let Some(entry) = view.get(key.as_bytes()) {
-            pager.take(Item::of(collection, entry)?, &entry.key);
+        if let Some(entry) = view.get(key.as_bytes())
+            && let Some(item) = Item::readable(collection, entry)
+        {
+            pager.take(item, &entry.key);
         }
         return Ok(pager.finish(|| 0));
     }
     let end = RangeEnd::Before(&range.end);
     for entry in view.range(range.start.as_bytes(), end) {
-        if pager.take(Item::of(collection, entry)?, &entry.key) {
+        let Some(item) = Item::readable(collection, entry) else {
+            continue;
+        };
+        if pager.take(item, &entry.key) {
             return Ok(pager.finish(|| view.count(&entry.key, end) as i64));
         }
     }

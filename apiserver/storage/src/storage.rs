@@ -1,7 +1,8 @@
 //! Get, create, update, delete of one object.
 
+use crate::recency::Recency;
 use crate::write::{Change, Outcome, Write};
-use crate::{Collection, Error, Fence, Freshness, Item, encode, limits};
+use crate::{Collection, Error, Fence, Freshness, Guard, Item, encode, limits};
 use bytes::Bytes;
 use raftstore::Store;
 use serde_json::Value;
@@ -10,6 +11,7 @@ use serde_json::Value;
 #[derive(Clone)]
 pub struct Storage {
     store: Store,
+    recency: Recency,
 }
 
 /// An object as an update found it.
@@ -30,7 +32,12 @@ pub enum Attempt {
 
 impl Storage {
     pub fn new(store: Store) -> Storage {
-        Storage { store }
+        let recency = Recency::new(store.leadership());
+        Storage { store, recency }
+    }
+
+    pub(crate) fn recency(&self) -> &Recency {
+        &self.recency
     }
 
     /// The store below, for status, membership and compaction; objects go through the methods here.
@@ -91,6 +98,20 @@ impl Storage {
         object: &Value,
         fence: Option<&Fence>,
     ) -> Result<Item, Error> {
+        self.create_guarded(collection, namespace, name, object, fence, &[])
+            .await
+    }
+
+    /// [`Storage::create`], unless an object that it depends on has changed. Those that are to change along with it do.
+    pub async fn create_guarded(
+        &self,
+        collection: &Collection,
+        namespace: &str,
+        name: &str,
+        object: &Value,
+        fence: Option<&Fence>,
+        guards: &[Guard],
+    ) -> Result<Item, Error> {
         let key = collection.key(namespace, name);
         let bytes = encode::canonical(object).ok_or_else(|| Error::NotAnObject { key: key.clone() })?;
         // Read back before writing: what cannot be read must not be stored.
@@ -100,6 +121,7 @@ impl Storage {
             revision: 0,
             change: Change::Put(bytes),
             fence,
+            guards,
         };
         match self.transact(&write).await? {
             Outcome::Done(revision) => Ok(item.moved_to(revision)),
@@ -128,6 +150,7 @@ impl Storage {
             revision: current.item.revision(),
             change: Change::Put(bytes),
             fence,
+            guards: &[],
         };
         match self.transact(&write).await? {
             Outcome::Done(revision) => Ok(Attempt::Written(item.moved_to(revision))),
@@ -150,10 +173,38 @@ impl Storage {
             revision: current.item.revision(),
             change: Change::Delete,
             fence,
+            guards: &[],
         };
         match self.transact(&write).await? {
             Outcome::Done(revision) => Ok(Attempt::Written(current.item.moved_to(revision))),
             Outcome::Lost(now) => self.lost(collection, &key, now),
+        }
+    }
+
+    /// Removes an object whose stored value cannot be read. False when it can be: then [`Storage::remove`] is the way.
+    pub async fn purge(
+        &self,
+        collection: &Collection,
+        namespace: &str,
+        name: &str,
+        fence: Option<&Fence>,
+    ) -> Result<bool, Error> {
+        let key = collection.key(namespace, name);
+        let view = self.view_at(Freshness::Latest).await?;
+        let entry = view.get(key.as_bytes()).ok_or(Error::NotFound { key: key.clone() })?;
+        if Item::of(collection, entry).is_ok_and(|item| item.value().is_ok()) {
+            return Ok(false);
+        }
+        let write = Write {
+            key: &key,
+            revision: entry.mod_revision,
+            change: Change::Delete,
+            fence,
+            guards: &[],
+        };
+        match self.transact(&write).await? {
+            Outcome::Done(_) => Ok(true),
+            Outcome::Lost(_) => Err(Error::Contended { key, attempts: 1 }),
         }
     }
 

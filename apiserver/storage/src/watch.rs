@@ -94,7 +94,13 @@ impl Storage {
         };
         let mut ready = VecDeque::new();
         let after = match query.start {
-            Start::After(revision) => revision,
+            // A start that does not exist yet would wait in silence for whatever gets that revision.
+            Start::After(revision) => {
+                if revision > self.store().view().revision() {
+                    self.view_reaching(revision).await?;
+                }
+                revision
+            }
             Start::Now => self.view_at(Freshness::Latest).await?.revision(),
             Start::Existing(freshness) => self.existing(collection, &query, freshness, &mut ready).await?,
         };
@@ -148,7 +154,7 @@ impl Watch {
     pub async fn next(&mut self) -> Result<VecDeque<WatchEvent>, Error> {
         while self.ready.is_empty() {
             match self.watcher.next().await? {
-                Delivery::Blocks { blocks, .. } => self.take(&blocks)?,
+                Delivery::Blocks { blocks, .. } => self.take(&blocks),
                 Delivery::Progress { revision } => {
                     self.ready.push_back(WatchEvent::Bookmark {
                         revision,
@@ -171,41 +177,40 @@ impl Watch {
         self.watcher.request_progress();
     }
 
-    fn take(&mut self, blocks: &[Arc<Block>]) -> Result<(), Error> {
+    fn take(&mut self, blocks: &[Arc<Block>]) {
         for block in blocks {
             for (index, event) in block.events.iter().enumerate() {
                 if self.spec.matches(&event.entry.key)
-                    && let Some(change) = self.judge(block, index)?
+                    && let Some(change) = self.judge(block, index)
                 {
                     self.ready.push_back(WatchEvent::Change(change));
                 }
             }
         }
-        Ok(())
     }
 
-    fn judge(&self, block: &Arc<Block>, index: usize) -> Result<Option<Change>, Error> {
+    fn judge(&self, block: &Arc<Block>, index: usize) -> Option<Change> {
         let event = &block.events[index];
-        let after = match event.is_delete() {
-            true => None,
-            false => Some(Item::of(&self.collection, &event.entry)?).filter(|item| self.matches(item)),
-        };
+        let after = (!event.is_delete())
+            .then(|| Item::readable(&self.collection, &event.entry))
+            .flatten()
+            .filter(|item| self.matches(item));
         // A transition away shows the last state that matched, at the revision of the change.
-        let before = match &event.prev {
-            Some(prev) => Some(Item::at(&self.collection, prev, block.revision)?).filter(|item| self.matches(item)),
-            None => None,
-        };
+        let before = event.prev.as_ref();
+        let before = before
+            .and_then(|prev| Item::readable_at(&self.collection, prev, block.revision))
+            .filter(|item| self.matches(item));
         let (kind, item) = match (before, after) {
             (None, Some(after)) => (ChangeKind::Added, after),
             (Some(_), Some(after)) => (ChangeKind::Modified, after),
             (Some(before), None) => (ChangeKind::Deleted, before),
-            (None, None) => return Ok(None),
+            (None, None) => return None,
         };
-        Ok(Some(Change {
+        Some(Change {
             kind,
             item,
             source: Some((block.clone(), index)),
-        }))
+        })
     }
 
     fn matches(&self, item: &Item) -> bool {

@@ -1,6 +1,7 @@
-//! The one write there is: a transaction that compares the object's revision, and the fence if there is one, and then puts or deletes.
+//! The one write there is: a transaction that compares the object's revision, the fence and the guard if there are any, and then
+//! puts or deletes.
 
-use crate::{Error, Fence};
+use crate::{Error, Fence, Guard, encode};
 use bytes::Bytes;
 use raftstore::pb::{
     Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, ResponseOp, TxnRequest, TxnResponse, compare,
@@ -19,6 +20,8 @@ pub(crate) struct Write<'a> {
     pub revision: i64,
     pub change: Change,
     pub fence: Option<&'a Fence>,
+    /// Other objects that must not have changed.
+    pub guards: &'a [Guard],
 }
 
 /// What came of it.
@@ -38,21 +41,25 @@ impl Write<'_> {
             ..TxnRequest::default()
         };
         request.success.push(match &self.change {
-            Change::Put(value) => op(request_op::Request::RequestPut(PutRequest {
-                key: key.clone(),
-                value: value.clone(),
-                ..PutRequest::default()
-            })),
+            Change::Put(value) => put(key.clone(), value.clone()),
             Change::Delete => op(request_op::Request::RequestDeleteRange(DeleteRangeRequest {
                 key: key.clone(),
                 ..DeleteRangeRequest::default()
             })),
         });
         request.failure.push(read(key));
-        if let Some(fence) = self.fence {
-            let key = Bytes::copy_from_slice(&fence.key);
-            request.compare.push(modified_at(key.clone(), fence.token));
+        let fence = self.fence.map(|fence| (fence.key.as_slice(), fence.token));
+        let guards = self.guards.iter().map(|guard| (guard.key.as_bytes(), guard.revision));
+        for (key, revision) in fence.into_iter().chain(guards) {
+            let key = Bytes::copy_from_slice(key);
+            request.compare.push(modified_at(key.clone(), revision));
             request.failure.push(read(key));
+        }
+        for guard in self.guards {
+            if let Some(value) = guard.becomes.as_ref().and_then(encode::canonical) {
+                let key = Bytes::copy_from_slice(guard.key.as_bytes());
+                request.success.push(put(key, value));
+            }
         }
         request
     }
@@ -63,10 +70,15 @@ impl Write<'_> {
         }
         let mut reads = response.responses.into_iter().map(first);
         let current = reads.next().flatten();
+        let mut next_revision = || reads.next().flatten().map_or(0, |(_, revision)| revision);
         if let Some(fence) = self.fence
-            && reads.next().flatten().map_or(0, |(_, revision)| revision) != fence.token
+            && next_revision() != fence.token
         {
             return Err(Error::Fenced);
+        }
+        let moved = self.guards.iter().find(|guard| next_revision() != guard.revision);
+        if let Some(guard) = moved.filter(|_| current.as_ref().map_or(0, |(_, revision)| *revision) == self.revision) {
+            return Err(Error::Moved { key: guard.key.clone() });
         }
         Ok(Outcome::Lost(current))
     }
@@ -80,6 +92,14 @@ fn modified_at(key: Bytes, revision: i64) -> Compare {
         target_union: Some(compare::TargetUnion::ModRevision(revision)),
         ..Compare::default()
     }
+}
+
+fn put(key: Bytes, value: Bytes) -> RequestOp {
+    op(request_op::Request::RequestPut(PutRequest {
+        key,
+        value,
+        ..PutRequest::default()
+    }))
 }
 
 fn read(key: Bytes) -> RequestOp {

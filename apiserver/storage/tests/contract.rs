@@ -5,8 +5,8 @@ use raftstore::pb::{CompactionRequest, PutRequest};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use storage::{
-    Attempt, ChangeKind, Collection, Error, Fence, Fields, Freshness, ListQuery, Matcher, Start, Storage, WatchEvent,
-    WatchQuery,
+    Attempt, ChangeKind, Collection, Error, Fence, Fields, Freshness, Guard, ListQuery, Matcher, Start, Storage,
+    WatchEvent, WatchQuery,
 };
 
 async fn storage() -> (Storage, Collection) {
@@ -311,4 +311,115 @@ async fn a_watch_goes_on_from_a_revision_and_bookmarks_on_request() {
         panic!("a bookmark")
     };
     assert_eq!(revision, storage.store().view().revision());
+}
+
+#[tokio::test]
+async fn a_guarded_create_depends_on_the_other_object() {
+    let (storage, pods) = storage().await;
+    let home = storage
+        .create(&pods, "a", "home", &pod("home", "web"), None)
+        .await
+        .unwrap();
+    let guard = |item: &storage::Item| Guard {
+        key: pods.key("a", "home"),
+        revision: item.revision(),
+        becomes: None,
+    };
+    let before = guard(&home);
+    let create = |name: &'static str, guard: Guard| {
+        let (storage, pods) = (storage.clone(), pods.clone());
+        async move {
+            storage
+                .create_guarded(&pods, "a", name, &pod(name, "web"), None, &[guard])
+                .await
+        }
+    };
+    create("x", before.clone()).await.unwrap();
+    let current = storage.current(&pods, "a", "home").await.unwrap();
+    let changed = storage
+        .replace(&pods, "a", "home", &current, &pod("home", "db"), None)
+        .await
+        .unwrap();
+    let Attempt::Written(changed) = changed else {
+        panic!("{changed:?}")
+    };
+    let refused = create("y", before.clone()).await;
+    assert!(matches!(refused, Err(Error::Moved { .. })), "{refused:?}");
+    // That the name is taken is the better answer.
+    let taken = create("x", before).await;
+    assert!(matches!(taken, Err(Error::AlreadyExists { .. })), "{taken:?}");
+    let mut along = guard(&changed);
+    along.becomes = Some(pod("home", "along"));
+    let made = create("y", along).await.unwrap();
+    let home = storage.get(&pods, "a", "home", Freshness::Latest).await.unwrap();
+    assert_eq!(
+        (home.revision(), home.meta().label("app")),
+        (made.revision(), Some("along"))
+    );
+}
+
+/// Something else wrote to the keyspace, or a bit flipped: one object is lost to readers, not its whole kind.
+#[tokio::test]
+async fn an_unreadable_value_is_left_out_and_can_be_removed() {
+    let (storage, pods) = storage().await;
+    storage.create(&pods, "a", "x", &pod("x", "web"), None).await.unwrap();
+    let mut watch = storage
+        .watch(
+            &pods,
+            WatchQuery {
+                namespace: String::new(),
+                name: None,
+                matcher: None,
+                start: Start::Now,
+            },
+        )
+        .await
+        .unwrap();
+    let broken = PutRequest {
+        key: "/registry/pods/a/w".into(),
+        value: "not an object".into(),
+        ..PutRequest::default()
+    };
+    storage.store().put(broken).await.unwrap();
+    storage.create(&pods, "a", "y", &pod("y", "web"), None).await.unwrap();
+    let page = storage.list(&pods, &ListQuery::default()).await.unwrap();
+    assert_eq!(names(&page.items), ["x", "y"]);
+    let events = watch.next().await.unwrap();
+    assert!(
+        matches!(&events[0], WatchEvent::Change(change) if &*change.item.meta().name == "y"),
+        "{events:?}"
+    );
+    let read = storage.get(&pods, "a", "w", Freshness::Latest).await;
+    assert!(
+        matches!(&read, Err(Error::Corrupt { key, .. }) if key == "/registry/pods/a/w"),
+        "{read:?}"
+    );
+    assert!(storage.purge(&pods, "a", "w", None).await.unwrap());
+    let read = storage.get(&pods, "a", "w", Freshness::Latest).await;
+    assert!(matches!(read, Err(Error::NotFound { .. })), "{read:?}");
+    // What can be read is not purged.
+    assert!(!storage.purge(&pods, "a", "x", None).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_watch_from_the_future_is_told_so() {
+    let (storage, pods) = storage().await;
+    let query = WatchQuery {
+        namespace: String::new(),
+        name: None,
+        matcher: None,
+        start: Start::After(1_000_000),
+    };
+    let refused = storage.watch(&pods, query).await.err();
+    assert!(
+        matches!(refused, Some(Error::Future { asked: 1_000_000, .. })),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_member_with_a_leader_is_never_cut_off() {
+    let (storage, _) = storage().await;
+    storage.check_recent().await.unwrap();
+    storage.check_recent().await.unwrap();
 }

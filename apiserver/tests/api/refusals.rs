@@ -163,7 +163,7 @@ async fn methods_and_media_types() {
     let apply = [("content-type", "application/apply-patch+yaml")];
     let apply = api.raw("PATCH", &format!("{MAPS}/x"), &apply, "{}").await;
     assert!(
-        apply.error().0 == 415 && apply.error().2.contains("server-side apply"),
+        apply.error().0 == 422 && apply.error().2.contains("fieldManager"),
         "{}",
         apply.text
     );

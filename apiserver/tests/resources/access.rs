@@ -125,3 +125,28 @@ async fn a_node_touches_only_what_is_its_own() {
     assert_eq!(node.get(path).await.expect(200)["data"]["a"], "Yg==");
     node.get("/api/v1/namespaces/default/secrets").await.expect(403);
 }
+
+/// A node that is taken over must not get tokens of accounts whose pods run elsewhere.
+#[tokio::test]
+async fn a_node_gets_tokens_for_its_own_pods_only() {
+    let (cluster, admin) = Cluster::ready().await;
+    let mut uids = Vec::new();
+    for (name, node) in [("mine", "n1"), ("theirs", "n2")] {
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"nodeName": node,
+            "containers": [{"name": "c", "image": "i"}]}});
+        let pod = admin.post("/api/v1/namespaces/default/pods", pod).await.expect(201);
+        uids.push(pod["metadata"]["uid"].clone());
+    }
+    let node = cluster.user("system:node:n1", &["system:nodes"]);
+    let ask = async |name: &str, uid: &serde_json::Value| {
+        let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+            "spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}}});
+        node.post("/api/v1/namespaces/default/serviceaccounts/default/token", request)
+            .await
+    };
+    ask("mine", &uids[0]).await.expect(201);
+    let refused = ask("theirs", &uids[1]).await.message(403);
+    assert!(refused.contains("scheduled on a different node"), "{refused}");
+    ask("mine", &uids[1]).await.expect(409);
+    ask("nobody", &uids[0]).await.expect(404);
+}

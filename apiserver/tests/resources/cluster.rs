@@ -50,6 +50,31 @@ async fn a_namespace_is_emptied_before_it_goes() {
     assert!(kept.contains("this namespace may not be deleted"), "{kept}");
 }
 
+/// Whoever empties a namespace lists it once it is marked: what is created after the mark would never be found.
+#[tokio::test]
+async fn nothing_is_created_behind_the_mark_of_a_namespace() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.admin();
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}});
+    admin.post("/api/v1/namespaces", namespace).await.expect(201);
+    let creates = (0..40).map(|i| {
+        let admin = admin.clone();
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("m{i}")}});
+        tokio::spawn(async move { admin.post("/api/v1/namespaces/a/configmaps", map).await })
+    });
+    let creates: Vec<_> = creates.collect();
+    admin.delete("/api/v1/namespaces/a", Value::Null).await.expect(200);
+    let version = |object: &Value| -> u64 { object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap() };
+    let mark = version(&admin.get("/api/v1/namespaces/a").await.expect(200));
+    for create in creates {
+        let answer = create.await.unwrap();
+        match answer.code {
+            201 => assert!(version(&answer.body) < mark, "{}", answer.body),
+            _ => drop(answer.expect(403)),
+        }
+    }
+}
+
 #[tokio::test]
 async fn members_that_start_together_agree() {
     let cluster = Cluster::start().await;

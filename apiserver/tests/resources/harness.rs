@@ -121,6 +121,21 @@ impl Client {
 
     /// The rows of the Table that kubectl would print.
     pub async fn table(&self, path: &str) -> Vec<Vec<Value>> {
+        let table = self.whole_table(path).await;
+        let rows = table["rows"].as_array().unwrap_or_else(|| panic!("no table: {table}"));
+        rows.iter()
+            .map(|row| row["cells"].as_array().unwrap().clone())
+            .collect()
+    }
+
+    /// The names of its columns.
+    pub async fn columns(&self, path: &str) -> Vec<Value> {
+        let table = self.whole_table(path).await;
+        let columns = table["columnDefinitions"].as_array().unwrap();
+        columns.iter().map(|column| column["name"].clone()).collect()
+    }
+
+    async fn whole_table(&self, path: &str) -> Value {
         let accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
         let request = Request::builder()
             .uri(path)
@@ -129,10 +144,6 @@ impl Client {
             .unwrap();
         let response = self.0.clone().oneshot(request).await.unwrap();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        let table: Value = serde_json::from_slice(&bytes).unwrap();
-        let rows = table["rows"].as_array().unwrap_or_else(|| panic!("no table: {table}"));
-        rows.iter()
-            .map(|row| row["cells"].as_array().unwrap().clone())
-            .collect()
+        serde_json::from_slice(&bytes).unwrap()
     }
 }

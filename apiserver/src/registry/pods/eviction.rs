@@ -102,6 +102,7 @@ fn delete_options(eviction: &Value) -> DeleteOptions {
         propagation_policy: owned("deleteOptions.propagationPolicy"),
         precondition_uid: owned("deleteOptions.preconditions.uid"),
         precondition_resource_version: owned("deleteOptions.preconditions.resourceVersion"),
+        ignore_store_read_error: false,
     }
 }
 

@@ -10,6 +10,9 @@ use super::{RequestContext, Strategy};
 use crate::FieldError;
 use serde_json::{Value, json};
 
+/// `scale` of whatever has `spec.replicas` and `status.replicas`.
+pub(super) const SCALE: Subresource = Subresource::Projection(&scale::Scale);
+
 /// Which workload: the rules they share are one strategy, the rest are tables by kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workload {
@@ -70,7 +73,7 @@ impl Strategy for Workload {
     fn subresource(&self, name: &str) -> Option<Subresource> {
         match name {
             "status" => Some(Subresource::Object),
-            "scale" if *self != Workload::DaemonSet => Some(Subresource::Projection(&scale::Scale)),
+            "scale" if *self != Workload::DaemonSet => Some(SCALE),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::FieldError;
 use crate::registry::check;
-use crate::registry::columns::selector;
+use crate::registry::columns::{label_list, selector};
 use crate::registry::fields::{at, number};
 use crate::registry::strategy::Projection;
 use serde_json::{Map, Value, json};
@@ -21,7 +21,12 @@ impl Projection for Scale {
             .collect();
         let mut status = json!({"replicas": number(object, "status.replicas")});
         if let Some(given) = at(object, "spec.selector") {
-            status["selector"] = json!(selector(Some(given)));
+            // A replication controller selects by labels alone.
+            let plain = at(given, "matchLabels").is_none() && at(given, "matchExpressions").is_none();
+            status["selector"] = match plain {
+                true => json!(label_list(Some(given))),
+                false => json!(selector(Some(given))),
+            };
         }
         json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": metadata,
             "spec": {"replicas": number(object, "spec.replicas")}, "status": status})

@@ -1,0 +1,123 @@
+//! Quotas and limit ranges.
+
+use crate::harness::{Client, Cluster};
+use serde_json::{Value, json};
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+async fn quota(admin: &Client, hard: Value) {
+    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": {"hard": hard}});
+    admin
+        .post("/api/v1/namespaces/default/resourcequotas", quota)
+        .await
+        .expect(201);
+}
+
+fn pod(name: &str, resources: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+        "spec": {"containers": [{"name": "c", "image": "i", "resources": resources}]}})
+}
+
+/// The promise that counts: whoever races whom, there is never more than the quota allows.
+#[tokio::test]
+async fn a_quota_is_exact_under_concurrent_creates() {
+    let (cluster, admin) = Cluster::ready().await;
+    quota(&admin, json!({"count/configmaps": "5"})).await;
+    let before = cluster.admin().get(MAPS).await.expect(200)["items"]
+        .as_array()
+        .unwrap()
+        .len();
+    let creates: Vec<_> = (0..20)
+        .map(|i| {
+            let admin = admin.clone();
+            let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("m{i}")}});
+            tokio::spawn(async move { admin.post(MAPS, map).await })
+        })
+        .collect();
+    let mut made = 0;
+    for create in creates {
+        let answer = create.await.unwrap();
+        match answer.code {
+            201 => made += 1,
+            _ => {
+                let refused = answer.message(403);
+                assert!(
+                    refused.contains("exceeded quota: q, requested: count/configmaps=1, used: "),
+                    "{refused}"
+                );
+            }
+        }
+    }
+    assert_eq!(before + made, 5);
+    let quota = admin
+        .get("/api/v1/namespaces/default/resourcequotas/q")
+        .await
+        .expect(200);
+    assert_eq!(
+        quota["status"],
+        json!({"hard": {"count/configmaps": "5"}, "used": {"count/configmaps": "5"}})
+    );
+    // What is deleted can be made again.
+    let first = admin.get(MAPS).await.expect(200)["items"][0]["metadata"]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    admin.delete(&format!("{MAPS}/{first}"), Value::Null).await.expect(200);
+    let again = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "again"}});
+    admin.post(MAPS, again).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_quota_on_amounts_wants_them_said() {
+    let (_cluster, admin) = Cluster::ready().await;
+    quota(&admin, json!({"requests.cpu": "1", "pods": "10"})).await;
+    let silent = admin.post(PODS, pod("a", json!({}))).await.message(403);
+    assert!(
+        silent.ends_with("failed quota: q: must specify requests.cpu for: c"),
+        "{silent}"
+    );
+    admin
+        .post(PODS, pod("a", json!({"requests": {"cpu": "700m"}})))
+        .await
+        .expect(201);
+    let beyond = admin
+        .post(PODS, pod("b", json!({"requests": {"cpu": "400m"}})))
+        .await
+        .message(403);
+    assert_eq!(
+        beyond,
+        "pods \"b\" is forbidden: exceeded quota: q, requested: requests.cpu=400m, used: requests.cpu=700m, limited: requests.cpu=1"
+    );
+    let dry = admin
+        .post(
+            &format!("{PODS}?dryRun=All"),
+            pod("b", json!({"requests": {"cpu": "400m"}})),
+        )
+        .await;
+    dry.expect(403);
+}
+
+#[tokio::test]
+async fn a_limit_range_fills_in_and_bounds() {
+    let (_cluster, admin) = Cluster::ready().await;
+    let range = json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "r"}, "spec": {"limits": [
+        {"type": "Container", "default": {"cpu": "500m"}, "max": {"cpu": "1"}}]}});
+    admin
+        .post("/api/v1/namespaces/default/limitranges", range)
+        .await
+        .expect(201);
+    let made = admin.post(PODS, pod("a", json!({}))).await.expect(201);
+    assert_eq!(
+        made["spec"]["containers"][0]["resources"],
+        json!({"limits": {"cpu": "500m"}, "requests": {"cpu": "500m"}})
+    );
+    let refused = admin
+        .post(PODS, pod("b", json!({"limits": {"cpu": "2"}})))
+        .await
+        .message(403);
+    assert_eq!(
+        refused,
+        "pods \"b\" is forbidden: maximum cpu usage per Container is 1, but limit is 2"
+    );
+}
