@@ -167,7 +167,7 @@ fn print_table(members: &[Member], nodes: &[NodeLine]) {
             "\n{:<12} {:<8} {:<14} {:>6} {:>10}  ADDRESS",
             "NODE",
             "PID",
-            "STATE",
+            "PROCESS",
             "",
             ""
         );

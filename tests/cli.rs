@@ -31,6 +31,25 @@ fn status_of_a_directory_without_a_cluster_says_so() {
 }
 
 #[test]
+fn a_file_that_is_no_image_archive_is_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_string();
+    std::fs::write(path("image.tar"), "not an archive").unwrap();
+    std::fs::write(path("image.zip"), "not an archive").unwrap();
+    let data = path("data");
+    let up = |images: &str| ["up", "--data-dir", &data, "--images", images].map(str::to_string);
+    for (name, says) in [
+        ("image.tar", "is not a tar archive"),
+        ("image.zip", ".tar"),
+        ("missing.tar", "cannot read"),
+    ] {
+        let arguments = up(&path(name));
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        refused(&arguments, &["--images", name, says]);
+    }
+}
+
+#[test]
 fn a_wrong_configuration_names_the_file_and_the_field() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("config.yaml");

@@ -1,6 +1,7 @@
 //! What `up` writes into the data directory: certificates, the processes' configuration, `admin.conf` and `env`.
 
 use std::fs::{File, TryLockError};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -64,7 +65,29 @@ pub fn images(arguments: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
             archives.push(path.clone());
         }
     }
+    for archive in &archives {
+        ensure!(
+            is_tar(archive).with_context(|| format!("--images: cannot read {}", archive.display()))?,
+            "--images: {} is not a tar archive; write one with `docker save -o FILE IMAGE` or `ctr images export FILE IMAGE`",
+            archive.display()
+        );
+    }
     Ok(archives)
+}
+
+/// The first header of a tar archive, of POSIX and of GNU, has this mark at this offset.
+const TAR_MARK: &[u8] = b"ustar";
+const TAR_MARK_OFFSET: u64 = 257;
+
+fn is_tar(path: &Path) -> std::io::Result<bool> {
+    let mut file = File::open(path)?;
+    let mut mark = [0; TAR_MARK.len()];
+    file.seek(SeekFrom::Start(TAR_MARK_OFFSET))?;
+    match file.read_exact(&mut mark) {
+        Ok(()) => Ok(mark == TAR_MARK),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Writes everything the processes read.

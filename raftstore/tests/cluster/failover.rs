@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use raftstore::{Error, Store, WatchSpec};
 
-use crate::harness::{Cluster, bounded, eventually, get, put, revisions_until, write};
+use crate::harness::{Cluster, bounded, eventually, get, put, read, read_all, revisions_until, write};
 
 /// Writes numbered keys until told to stop; gives those that were acknowledged.
 fn writer(
@@ -60,7 +60,7 @@ async fn no_acknowledged_write_is_lost_when_leaders_die() {
         cluster.start_member(leader).await;
         for index in 0..3 {
             let store = cluster.store(index);
-            let view = store.linearizable_view().await.unwrap();
+            let view = read_all(&store).await;
             for (key, revision) in &acknowledged {
                 let entry = view.get(key.as_bytes());
                 let found = entry.map(|entry| entry.mod_revision);
@@ -123,7 +123,7 @@ async fn without_a_quorum_nobody_leads_and_nothing_is_acknowledged() {
     assert_eq!(get(&left, "key", true).await.unwrap(), Some("before".into()));
     cluster.start_member(1).await;
     let leader = cluster.wait_for_leader().await;
-    assert!(get(&cluster.store(leader), "key", false).await.unwrap().is_some());
+    assert!(read(&cluster.store(leader), "key").await.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use mvcc::Memory;
+use mvcc::{Memory, View};
 use openraft::impls::TokioRuntime;
 use proto::etcd::etcdserverpb::{PutRequest, RangeRequest};
 use raftstore::log::MemoryDisk;
@@ -238,13 +238,34 @@ pub async fn put(store: &Store, key: &str, value: &str) -> Result<i64, Error> {
 /// busy, so the write may have happened more than once.
 pub async fn write(store: &Store, key: &str, value: &str) -> i64 {
     eventually("the write is acknowledged", async || {
-        match put(store, key, value).await {
-            Ok(revision) => Some(revision),
-            Err(error) if error.kind() == ErrorKind::Retryable => None,
-            Err(error) => panic!("{error}"),
-        }
+        answered(put(store, key, value).await)
     })
     .await
+}
+
+/// The state that a linearizable read sees now, however long it takes until there is a leader to ask.
+pub async fn read_all(store: &Store) -> View {
+    eventually("a linearizable read is answered", async || {
+        answered(store.linearizable_view().await)
+    })
+    .await
+}
+
+/// The value of a key by a linearizable read, however long it takes until there is a leader to ask.
+pub async fn read(store: &Store, key: &str) -> Option<String> {
+    eventually("a linearizable read is answered", async || {
+        answered(get(store, key, false).await)
+    })
+    .await
+}
+
+/// What was answered; nothing where asking again may help.
+fn answered<T>(result: Result<T, Error>) -> Option<T> {
+    match result {
+        Ok(answer) => Some(answer),
+        Err(error) if error.kind() == ErrorKind::Retryable => None,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 /// Takes deliveries until `last` was seen; gives the revisions. They have to ascend.

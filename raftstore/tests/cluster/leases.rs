@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proto::etcd::etcdserverpb::{LeaseGrantRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest, PutRequest};
 use raftstore::{Delivery, Store, WatchSpec};
 
-use crate::harness::{Cluster, eventually, get, next};
+use crate::harness::{Cluster, eventually, next, read};
 
 async fn grant(store: &Store, ttl: i64) -> i64 {
     let granted = eventually("the lease is granted", async || {
@@ -58,7 +58,7 @@ async fn keep_alive_works_through_every_member_and_a_change_of_leaders() {
     assert_eq!((time.granted_ttl, time.keys.len()), (600, 1));
     assert!(time.ttl > 0 && time.ttl <= 600);
     survivor.lease_revoke(LeaseRevokeRequest { id: lease }).await.unwrap();
-    assert_eq!(get(&survivor, "leased", false).await.unwrap(), None);
+    assert_eq!(read(&survivor, "leased").await, None);
     assert_eq!(survivor.lease_time_to_live(request).await.unwrap().ttl, -1);
     assert!(survivor.leases().await.unwrap().leases.is_empty());
 }
@@ -72,7 +72,7 @@ async fn a_new_leader_still_ends_the_leases_of_the_old_one() {
     cluster.kill(leader).await;
     let survivor = cluster.store(cluster.follower().await);
     eventually("the key goes", async || {
-        get(&survivor, "leased", false).await.unwrap().is_none().then_some(())
+        read(&survivor, "leased").await.is_none().then_some(())
     })
     .await;
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proto::etcd::etcdserverpb::{CompactionRequest, PutRequest, RangeRequest};
 use raftstore::{Error, WatchSpec};
 
-use crate::harness::{Cluster, eventually, get, revisions_until, write};
+use crate::harness::{Cluster, eventually, get, read, revisions_until, write};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_through_any_member_is_read_through_every_other() {
@@ -13,7 +13,7 @@ async fn a_write_through_any_member_is_read_through_every_other() {
         let value = format!("from {writer}");
         write(&cluster.store(writer), "key", &value).await;
         for reader in 0..3 {
-            let read = get(&cluster.store(reader), "key", false).await.unwrap();
+            let read = read(&cluster.store(reader), "key").await;
             assert_eq!(
                 read,
                 Some(value.clone()),

@@ -2,7 +2,7 @@
 
 use raftstore::Retention;
 
-use crate::harness::{Cluster, eventually, get, write};
+use crate::harness::{Cluster, eventually, read, read_all, write};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_lost_power_comes_back_with_everything() {
@@ -16,7 +16,7 @@ async fn a_cluster_that_lost_power_comes_back_with_everything() {
     }
     cluster.start_all().await;
     for index in 0..3 {
-        let view = cluster.store(index).linearizable_view().await.unwrap();
+        let view = read_all(&cluster.store(index)).await;
         assert!(view.revision() >= last);
         assert_eq!(view.key_count(), 100);
     }
@@ -33,10 +33,7 @@ async fn a_member_that_was_away_catches_up_from_the_log() {
         write(&cluster.store(other), "key", &i.to_string()).await;
     }
     cluster.start_member(away).await;
-    assert_eq!(
-        get(&cluster.store(away), "key", false).await.unwrap(),
-        Some("299".into())
-    );
+    assert_eq!(read(&cluster.store(away), "key").await, Some("299".into()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -68,7 +65,7 @@ async fn a_member_that_was_away_too_long_gets_a_snapshot() {
     .await;
     cluster.start_member(away).await;
     let store = cluster.store(away);
-    let view = store.linearizable_view().await.unwrap();
+    let view = read_all(&store).await;
     assert_eq!(view.key_count(), 201);
     // A snapshot takes the place of the log; catching up by the log would have kept it from the start.
     eventually("the log is replaced", async || {
@@ -78,7 +75,7 @@ async fn a_member_that_was_away_too_long_gets_a_snapshot() {
     // And it is a full member again, also after losing power right now.
     cluster.kill(away).await;
     cluster.start_member(away).await;
-    assert_eq!(cluster.store(away).linearizable_view().await.unwrap().key_count(), 201);
+    assert_eq!(read_all(&cluster.store(away)).await.key_count(), 201);
     write(&cluster.store(away), "late", "x").await;
 }
 
@@ -115,7 +112,7 @@ async fn a_wiped_member_is_refused(wiped: usize) {
         errors[0].contains("lost its data") && errors[0].contains("member remove"),
         "{errors:?}"
     );
-    assert_eq!(get(&cluster.store(1), "key", false).await.unwrap(), Some("x".into()));
+    assert_eq!(read(&cluster.store(1), "key").await, Some("x".into()));
 }
 
 fn wipe(cluster: &mut Cluster, index: usize) {
@@ -143,5 +140,5 @@ async fn a_member_with_an_empty_log_gives_no_vote_before_its_peers_admit_it() {
     cluster.start_member(2).await;
     let leader = cluster.wait_for_leader().await;
     write(&cluster.store(leader), "key", "x").await;
-    assert_eq!(get(&cluster.store(1), "key", false).await.unwrap(), Some("x".into()));
+    assert_eq!(read(&cluster.store(1), "key").await, Some("x".into()));
 }

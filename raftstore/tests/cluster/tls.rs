@@ -4,7 +4,7 @@ use pki::tls::{ClientAuth, client_config, server_config};
 use pki::{Ca, Leaf};
 use raftstore::Tls;
 
-use crate::harness::{Cluster, get, write};
+use crate::harness::{Cluster, read, write};
 
 /// A member's certificates, from an authority in `directory`.
 fn certificates(directory: &std::path::Path, addresses: Vec<std::net::IpAddr>) -> Tls {
@@ -43,5 +43,5 @@ async fn a_cluster_works_over_mutual_tls() {
     let leader = cluster.wait_for_leader().await;
     cluster.kill(leader).await;
     let survivor = cluster.store(cluster.follower().await);
-    assert_eq!(get(&survivor, "key", false).await.unwrap(), Some("19".into()));
+    assert_eq!(read(&survivor, "key").await, Some("19".into()));
 }

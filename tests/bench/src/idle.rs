@@ -18,18 +18,31 @@ pub fn run(seconds: u64) -> anyhow::Result<()> {
     let (before, start) = (cpu_seconds(&pids)?, Instant::now());
     sleep(Duration::from_secs(seconds));
     let cpu = (cpu_seconds(&pids)? - before) / start.elapsed().as_secs_f64() * 100.0;
-    println!("| process | RSS MiB |\n|---|---|");
-    let mut total = 0.0;
+    println!("| process | RSS MB | PSS MB |\n|---|---|---|");
+    let (mut resident, mut proportional) = (0.0, 0.0);
     for pid in &pids {
-        let (name, mebibytes) = resident(*pid)?;
-        println!("| {name} | {mebibytes:.1} |");
-        total += mebibytes;
+        let memory = memory(*pid)?;
+        println!(
+            "| {} | {:.1} | {:.1} |",
+            memory.process, memory.resident, memory.proportional
+        );
+        resident += memory.resident;
+        proportional += memory.proportional;
     }
     println!(
-        "\nready after {:.2} s; {total:.1} MiB RSS; {cpu:.2} % of one core over {seconds} s",
+        "\nready after {:.2} s; {resident:.1} MB RSS, {proportional:.1} MB PSS; {cpu:.2} % of one core over {seconds} s",
         cluster.ready_after.as_secs_f64()
     );
     Ok(())
+}
+
+/// What a process holds in memory, in MB of 10^6 bytes.
+struct Memory {
+    process: String,
+    /// Everything mapped and present; pages of the binary count again in each process.
+    resident: f64,
+    /// The same, with each shared page divided by the number of its users.
+    proportional: f64,
 }
 
 /// User and system time of the processes, in seconds.
@@ -52,18 +65,21 @@ fn ticks(pid: u32) -> anyhow::Result<u64> {
     Ok(field(11)? + field(12)?)
 }
 
-fn resident(pid: u32) -> anyhow::Result<(String, f64)> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("a process ended while it was measured")?;
-    let kibibytes = status
-        .lines()
-        .find_map(|l| l.strip_prefix("VmRSS:"))
-        .and_then(|v| v.split_whitespace().next());
-    let kibibytes: f64 = kibibytes.context("no VmRSS")?.parse()?;
+fn memory(pid: u32) -> anyhow::Result<Memory> {
+    let rollup =
+        fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).context("a process ended while it was measured")?;
+    let megabytes = |name: &str| -> anyhow::Result<f64> {
+        let line = rollup.lines().find_map(|line| line.strip_prefix(name));
+        let kibibytes = line.and_then(|value| value.split_whitespace().next());
+        let kibibytes: f64 = kibibytes.with_context(|| format!("no {name} of a process"))?.parse()?;
+        Ok(kibibytes * 1024.0 / 1e6)
+    };
     let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let subcommand = String::from_utf8_lossy(&command)
-        .split('\0')
-        .nth(1)
-        .unwrap_or("?")
-        .to_string();
-    Ok((format!("proreus {subcommand}"), kibibytes / 1024.0))
+    let command = String::from_utf8_lossy(&command).into_owned();
+    let subcommand = command.split('\0').nth(1).unwrap_or("?");
+    Ok(Memory {
+        process: format!("proreus {subcommand}"),
+        resident: megabytes("Rss:")?,
+        proportional: megabytes("Pss:")?,
+    })
 }
