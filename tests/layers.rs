@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Crate, its directory, and the crates of this workspace it may use.
-const LAYERS: [(&str, &str, &[&str]); 20] = [
+const LAYERS: [(&str, &str, &[&str]); 21] = [
     ("proto", "proto", &[]),
     ("api", "proto/api", &[]),
     ("pki", "proto/pki", &[]),
     ("mvcc", "raftstore/mvcc", &["proto"]),
     ("backend", "raftstore/backend", &["mvcc"]),
     ("raftstore", "raftstore", &["proto", "mvcc", "pki"]),
+    ("memory", "raftstore/memory", &["raftstore"]),
     ("etcd", "raftstore/etcd", &["proto", "raftstore", "mvcc", "pki"]),
     ("storage", "apiserver/storage", &["api", "raftstore", "mvcc", "proto"]),
     ("apiserver", "apiserver", &["api", "pki", "storage"]),

@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.service_account_keys = vec![dir.join("sa.pub")];
     config.client_ca = Some(dir.join("ca.crt"));
     config.root_ca = Some(dir.join("ca.crt"));
-    let server = Server::new(Storage::new(raftstore::Store::single_memory().await?), config);
+    let server = Server::new(Storage::new(memory::store().await?), config);
     server.bootstrap().await?;
     let tls = tls::server_config(
         &dir.join("server.crt"),

@@ -45,7 +45,7 @@ impl World {
             .with_test_writer()
             .with_env_filter(filter())
             .try_init();
-        let store = Store::single_memory().await.unwrap();
+        let store = memory::store().await.unwrap();
         let config = Config::new("test", [127, 0, 0, 1].into());
         let server = Server::new(Storage::new(store.clone()), config);
         server.bootstrap().await.unwrap();

@@ -42,12 +42,11 @@ impl Storage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raftstore::Store;
     use raftstore::pb::PutRequest;
 
     #[tokio::test]
     async fn what_was_current_an_interval_ago_is_compacted() {
-        let storage = Storage::new(Store::single_memory().await.unwrap());
+        let storage = Storage::new(memory::store().await.unwrap());
         let put = || {
             storage.store().put(PutRequest {
                 key: "k".into(),

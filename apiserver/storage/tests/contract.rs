@@ -1,6 +1,5 @@
 //! What the API server relies on, over a store in memory.
 
-use raftstore::Store;
 use raftstore::pb::{CompactionRequest, PutRequest};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use storage::{
 };
 
 async fn storage() -> (Storage, Collection) {
-    let store = Store::single_memory().await.unwrap();
+    let store = memory::store().await.unwrap();
     (
         Storage::new(store),
         Collection::builtin("pods", true, Fields::new([("spec.nodeName", "")])),

@@ -49,7 +49,7 @@ impl Answer {
 impl Api {
     /// A server with the namespace `a`.
     pub async fn new() -> Api {
-        let store = raftstore::Store::single_memory().await.unwrap();
+        let store = memory::store().await.unwrap();
         let mut config = Config::new("test", [127, 0, 0, 1].into());
         config.bookmark_interval = std::time::Duration::from_millis(20);
         let server = Server::new(Storage::new(store.clone()), config);

@@ -28,7 +28,7 @@ impl Cluster {
         pki::jwt::ensure_key_pair(&key, &public).unwrap();
         config.service_account_signing_key = Some(key);
         config.service_account_keys = vec![public];
-        let store = raftstore::Store::single_memory().await.unwrap();
+        let store = memory::store().await.unwrap();
         let server = Server::new(storage::Storage::new(store), config);
         server.bootstrap().await.unwrap();
         Cluster { server, _keys: keys }

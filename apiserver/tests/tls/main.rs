@@ -55,7 +55,7 @@ impl Cluster {
         };
         issue(&ca, dir.path(), "node", node);
         let server = Server::new(
-            Storage::new(raftstore::Store::single_memory().await.unwrap()),
+            Storage::new(memory::store().await.unwrap()),
             Config::new("test", [127, 0, 0, 1].into()),
         );
         server.bootstrap().await.unwrap();

@@ -8,7 +8,6 @@ use std::{
 };
 
 use etcd::{EtcdConfig, serve};
-use raftstore::Store;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::TcpListener,
@@ -43,7 +42,7 @@ impl Door {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let store = Store::single_memory().await.unwrap();
+        let store = memory::store().await.unwrap();
         let config = EtcdConfig::new("one", vec![format!("http://{address}")]);
         tokio::spawn(serve(listener, None, store, config, stop.clone()));
         Some(Self {

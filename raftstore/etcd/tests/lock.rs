@@ -14,7 +14,6 @@ use proto::etcd::{
     v3electionpb::{CampaignRequest, LeaderRequest, ProclaimRequest, ResignRequest},
     v3lockpb::{LockRequest, UnlockRequest},
 };
-use raftstore::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::Channel;
@@ -25,7 +24,7 @@ async fn open() -> (Channel, DropGuard) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let store = Store::single_memory().await.unwrap();
+    let store = memory::store().await.unwrap();
     tokio::spawn(serve(
         listener,
         None,

@@ -7,7 +7,6 @@ use pki::{
     Ca, Identity, Leaf,
     tls::{ClientAuth, server_config},
 };
-use raftstore::Store;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -54,7 +53,7 @@ async fn open(certificates: Option<&Path>) -> (SocketAddr, DropGuard) {
         server_config(&cert, &key, Some(&ca), ClientAuth::Required).unwrap()
     });
     let stop = CancellationToken::new();
-    let store = Store::single_memory().await.unwrap();
+    let store = memory::store().await.unwrap();
     tokio::spawn(serve(
         listener,
         tls,

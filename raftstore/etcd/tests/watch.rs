@@ -12,7 +12,6 @@ use proto::etcd::etcdserverpb::{
     WatchRequest, WatchResponse, request_op::Request as Op, watch_create_request::FilterType,
     watch_request::RequestUnion,
 };
-use raftstore::Store;
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -32,7 +31,7 @@ impl Door {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let store = Store::single_memory().await.unwrap();
+        let store = memory::store().await.unwrap();
         let config = EtcdConfig {
             watch_progress_interval: Duration::from_millis(50),
             ..EtcdConfig::new("one", vec![])

@@ -23,7 +23,7 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn start() -> Cluster {
-        let store = raftstore::Store::single_memory().await.unwrap();
+        let store = memory::store().await.unwrap();
         let server = Server::new(
             apiserver::Storage::new(store),
             Config::new("m1", "10.0.0.1".parse().unwrap()),
