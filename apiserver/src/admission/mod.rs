@@ -4,6 +4,7 @@ mod default_tolerations;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
+mod pod_security;
 mod priority;
 mod service_account;
 mod taint_nodes;
@@ -76,6 +77,7 @@ pub fn plugins(registry: &Arc<Registry>) -> Vec<Arc<dyn Admission>> {
         // Adds volumes and mounts that later plugins judge.
         Arc::new(service_account::ServiceAccount { reader: reader.clone() }),
         Arc::new(taint_nodes::TaintNodesByCondition),
+        Arc::new(pod_security::PodSecurity { reader: reader.clone() }),
         Arc::new(priority::Priority { reader: reader.clone() }),
         Arc::new(default_tolerations::DefaultTolerationSeconds),
         Arc::new(node_restriction::NodeRestriction { reader: reader.clone() }),

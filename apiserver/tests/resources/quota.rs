@@ -1,4 +1,4 @@
-//! Quotas and limit ranges.
+//! Quotas, limit ranges and pod security: what a namespace allows.
 
 use crate::harness::{Client, Cluster};
 use serde_json::{Value, json};
@@ -120,4 +120,27 @@ async fn a_limit_range_fills_in_and_bounds() {
         refused,
         "pods \"b\" is forbidden: maximum cpu usage per Container is 1, but limit is 2"
     );
+}
+
+/// Whoever labels a namespace is promised that nothing privileged runs in it, however it is created.
+#[tokio::test]
+async fn a_namespace_holds_its_pods_to_a_standard() {
+    let (_cluster, admin) = Cluster::ready().await;
+    let label = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "baseline"}}});
+    admin.patch("/api/v1/namespaces/default", label).await.expect(200);
+    let mut bad = pod("bad", json!({}));
+    bad["spec"]["hostNetwork"] = json!(true);
+    let refused = admin.post(PODS, bad.clone()).await.message(403);
+    assert_eq!(
+        refused,
+        "pods \"bad\" is forbidden: violates PodSecurity \"baseline:latest\": host namespaces (hostNetwork=true)"
+    );
+    admin.post(PODS, pod("good", json!({}))).await.expect(201);
+    // A template is let in: its pods are what is refused.
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {
+        "selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, "spec": bad["spec"]}}});
+    admin
+        .post("/apis/apps/v1/namespaces/default/deployments", deployment)
+        .await
+        .expect(201);
 }
