@@ -11,6 +11,8 @@ const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 60.0;
 const BOTTOM: f64 = 30.0;
 const TOP: f64 = 20.0;
+/// Length of a fault's name.
+const LABEL: f64 = 65.0;
 /// The latency axis, in decades of nanoseconds: 100 us to 10 s.
 const DECADES: std::ops::RangeInclusive<i32> = 5..=10;
 
@@ -33,8 +35,11 @@ impl Frame {
              font-size='11'><rect width='100%' height='100%' fill='white'/><text x='{LEFT}' y='13'>{title}</text>"
         );
         let mut frame = Frame { svg, seconds };
+        let mut before = None;
         for window in faults {
-            frame.shade(window);
+            // Two faults that began together have their names one below the other.
+            let together = before.replace(window.from_ns) == Some(window.from_ns);
+            frame.shade(window, if together { LABEL } else { 0.0 });
         }
         let step = [1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 600.0]
             .into_iter()
@@ -51,7 +56,7 @@ impl Frame {
         frame
     }
 
-    fn shade(&mut self, window: &Window) {
+    fn shade(&mut self, window: &Window, label: f64) {
         let (from, to) = (self.x(window.from_ns as f64 / 1e9), self.x(window.to_ns as f64 / 1e9));
         let title = escape(&format!("{}: {}", window.fault, window.detail));
         let _ = write!(
@@ -61,9 +66,9 @@ impl Frame {
              {:.1} {:.1})'>{}</text>",
             (to - from).max(1.0),
             from + 2.0,
-            TOP + 4.0,
+            TOP + 4.0 + label,
             from + 2.0,
-            TOP + 4.0,
+            TOP + 4.0 + label,
             escape(&window.fault)
         );
     }

@@ -1,4 +1,4 @@
-//! Deployments, a StatefulSet and Services under faults, on fake nodes: the first workers are nodes, the others are users.
+//! Deployments, a StatefulSet (where the API has them) and Services under faults, on fake nodes: the first workers are nodes, the others are users.
 //! Judged by placement, by addresses, and by what is there in the end.
 
 mod node;
@@ -61,7 +61,9 @@ pub(super) struct Seen {
     states: BTreeMap<String, BTreeMap<u64, PodState>>,
     runs: Vec<Run>,
     claims: Vec<Claim>,
-    /// Why the cluster was not settled in the end; `None` if it was or nobody could say.
+    /// A member said in the end that all workloads had what they asked for.
+    settled: bool,
+    /// Why the cluster was not settled in the end.
     unsettled: Option<String>,
 }
 
@@ -105,7 +107,10 @@ impl Workload for Pods {
             let settled = user::settled(&mut worker, &mut api).await;
             let over = Instant::now() > until;
             match settled {
-                Some(Ok(())) => break,
+                Some(Ok(())) => {
+                    self.with(|seen| seen.settled = true);
+                    break;
+                }
                 Some(Err(why)) if over => {
                     self.with(|seen| seen.unsettled = Some(why));
                     break;
@@ -136,6 +141,9 @@ impl Workload for Pods {
                 format!("{CATCH_UP_TIMEOUT:?} after the faults: {why}"),
                 [],
             ));
+        }
+        if !seen.settled && seen.unsettled.is_none() {
+            settled.unknown("no member said in the end what the workloads have");
         }
         Ok(vec![
             bound_once(&states),

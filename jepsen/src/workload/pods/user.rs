@@ -72,7 +72,13 @@ async fn read(
     let shared: Shared = Arc::new(Mutex::new(std::mem::replace(api, worker.api())));
     let holder = shared.clone();
     let work = async move {
-        let object = holder.lock().await.request(Method::GET, path, None).await?.object()?;
+        let answer = holder.lock().await.request(Method::GET, path, None).await?;
+        // A kind that the API does not have has no objects.
+        let object = if answer.status == 404 {
+            Value::Null
+        } else {
+            answer.object()?
+        };
         Ok(then(&object))
     };
     let answer = worker.read(call, work).await;
