@@ -283,6 +283,10 @@ impl Cluster {
             if silent.is_empty() {
                 return Ok(begun.elapsed());
             }
+            if (0..self.len()).all(|member| !self.is_running(member)) {
+                let said = self.ends().last().map(|end| end.said.clone()).unwrap_or_default();
+                anyhow::bail!("all members have ended: {said}");
+            }
             anyhow::ensure!(
                 begun.elapsed() < HEALTHY_TIMEOUT,
                 "no answer from {} in {HEALTHY_TIMEOUT:?}",
