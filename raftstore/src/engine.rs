@@ -1,9 +1,13 @@
 //! The seam between the type-erased [`Store`](crate::Store) and the generic member behind it.
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
-use mvcc::{Response, View};
+use mvcc::{Dump, KvHash, Response, RowSink, View};
+use parking_lot::Mutex;
 use proto::etcd::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
 use proto::raft::Request;
+use proto::raft::member_question::Change as MemberChange;
 use tokio::sync::watch;
 
 use crate::error::Error;
@@ -31,6 +35,12 @@ pub trait Engine: Send + Sync + 'static {
     fn range_at(&self, request: RangeRequest) -> BoxFuture<'_, Result<RangeResponse, Error>>;
     /// A transaction that writes in neither branch, at the latest state here.
     fn read_txn(&self, request: TxnRequest) -> BoxFuture<'_, Result<TxnResponse, Error>>;
+    /// The hash of the keys at a revision, 0 for the latest.
+    fn hash_kv(&self, revision: i64) -> BoxFuture<'_, Result<KvHash, Error>>;
+    /// The hash of everything that members must agree on.
+    fn hash(&self) -> BoxFuture<'_, Result<KvHash, Error>>;
+    /// Gives all rows of one moment to a sink.
+    fn dump(&self, sink: Arc<Mutex<dyn RowSink>>) -> BoxFuture<'_, Result<Dump, Error>>;
     /// Where watchers register.
     fn hub(&self) -> &Hub;
     /// Extends a lease on the leader; its TTL, or `None` if there is no such lease.
@@ -45,6 +55,8 @@ pub trait Engine: Send + Sync + 'static {
     fn status(&self) -> Status;
     /// The members of the cluster.
     fn members(&self) -> Vec<Member>;
+    /// Changes the membership; the member it is about.
+    fn change_members(&self, change: MemberChange) -> BoxFuture<'_, Result<u64, Error>>;
     /// Who leads, as it changes.
     fn leadership(&self) -> watch::Receiver<Leadership>;
     /// Hands leadership to another voter.

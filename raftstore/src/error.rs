@@ -43,12 +43,66 @@ pub enum Error {
         /// Why it cannot.
         reason: String,
     },
+    /// The membership was not changed.
+    #[error(transparent)]
+    Membership(#[from] MembershipRefusal),
     /// This member is shutting down.
     #[error("the store of this member is stopped")]
     Stopped,
     /// This member is broken and must stop.
     #[error("local fault: {0}")]
     Fault(String),
+}
+
+/// Why the membership was not changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum MembershipRefusal {
+    /// No member has this id.
+    #[error("member not found")]
+    NotFound,
+    /// Another member is reached there.
+    #[error("another member has this peer URL already")]
+    PeerUrlExists,
+    /// The URLs are not of the form `http://host:port`, or there are none.
+    #[error("the given peer URLs are not usable; give one or more of the form https://host:port")]
+    BadUrls,
+    /// The member has a vote already.
+    #[error("the member is no learner")]
+    NotLearner,
+    /// The learner lacks too much of the log.
+    #[error("the learner is not in sync with the leader yet; try again later")]
+    LearnerNotReady,
+    /// So many learners at a time are not taken.
+    #[error("there are too many learners; promote or remove one first")]
+    TooManyLearners,
+    /// Too few of the voters that would remain can be reached.
+    #[error("too few of the members that would remain are reachable")]
+    NotEnoughStarted,
+}
+
+impl MembershipRefusal {
+    const ALL: [Self; 7] = [
+        Self::NotFound,
+        Self::PeerUrlExists,
+        Self::BadUrls,
+        Self::NotLearner,
+        Self::LearnerNotReady,
+        Self::TooManyLearners,
+        Self::NotEnoughStarted,
+    ];
+
+    /// A number for the wire; never reused.
+    pub(crate) fn code(self) -> u32 {
+        Self::ALL
+            .iter()
+            .position(|known| *known == self)
+            .map_or(0, |at| at as u32 + 1)
+    }
+
+    /// The inverse of [`code`](Self::code).
+    pub(crate) fn from_code(code: u32) -> Option<Self> {
+        Self::ALL.get((code as usize).checked_sub(1)?).copied()
+    }
 }
 
 /// What a caller can do about an [`Error`].
@@ -66,7 +120,9 @@ impl Error {
     /// The kind of this error.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Error::Refused(_) | Error::RequestTooLarge { .. } | Error::BadMember { .. } => ErrorKind::Deterministic,
+            Error::Refused(_) | Error::RequestTooLarge { .. } | Error::BadMember { .. } | Error::Membership(_) => {
+                ErrorKind::Deterministic
+            }
             Error::NoLeader
             | Error::LeaderChanged
             | Error::Timeout

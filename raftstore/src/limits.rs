@@ -91,6 +91,24 @@ pub const LEASE_TICK: Duration = Duration::from_millis(200);
 /// How often what is left of long TTLs is written down.
 pub const LEASE_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(300);
 
+/// Bytes of the tables from which on writes are refused, unless told otherwise.
+pub const QUOTA_BYTES: u64 = 8 << 30;
+/// Bytes that must stay free on the disk: several segments of the log and what compaction of the tables needs.
+pub const RESERVE_BYTES: u64 = 256 << 20;
+/// How often a member looks how much room is left.
+pub const SPACE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often a member looks after the membership.
+pub const MEMBERSHIP_TICK: Duration = Duration::from_millis(250);
+/// A joining member that takes no entry for this long is dropped.
+pub const JOIN_STALL: Duration = Duration::from_secs(600);
+/// A joining member gets its vote once at most this many entries are missing.
+pub const JOIN_LAG_ENTRIES: u64 = 100;
+/// Learners at a time that wait for somebody to promote them, as etcd's default.
+pub const LEARNERS_MAX: usize = 1;
+/// Members that join at a time.
+pub const JOINERS_MAX: usize = 4;
+
 /// Keys that one step of physical compaction visits.
 pub const COMPACTION_STEP_REVISIONS: usize = 1_000;
 /// Pause between two steps.

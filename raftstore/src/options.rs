@@ -8,7 +8,9 @@ use std::time::Duration;
 use openraft::{Config, SnapshotPolicy};
 
 use crate::error::Error;
-use crate::limits::{APPEND_ENTRIES, FLUSH_BYTES, LOG_KEEP_BYTES, LOG_KEEP_ENTRIES, REQUEST_TIMEOUT};
+use crate::limits::{
+    APPEND_ENTRIES, FLUSH_BYTES, LOG_KEEP_BYTES, LOG_KEEP_ENTRIES, QUOTA_BYTES, REQUEST_TIMEOUT, RESERVE_BYTES,
+};
 use crate::log::LogOptions;
 use crate::status::Member;
 use crate::transport::{Listen, Tls};
@@ -40,6 +42,11 @@ pub struct Options {
     pub log: LogOptions,
     /// How much of the log is kept.
     pub retention: Retention,
+    /// How much room the store may take.
+    pub space: Space,
+    /// Whether this member takes part in founding the cluster. False for one that was added to a cluster that exists: it
+    /// waits for that cluster's leader, whatever its id.
+    pub founds: bool,
     /// Called once when this member is broken and must stop.
     pub on_fault: FaultHandler,
 }
@@ -67,6 +74,50 @@ pub struct Retention {
     pub entries: u64,
     /// Bytes of entries kept for peers that lag, if that is less.
     pub bytes: u64,
+}
+
+/// How much room the store may take before it raises NOSPACE.
+#[derive(Debug, Clone)]
+pub struct Space {
+    /// Bytes of the tables.
+    pub quota_bytes: u64,
+    /// Bytes that must stay free on the disk.
+    pub reserve_bytes: u64,
+    /// Tells the bytes that are free on the disk; without it only the quota counts.
+    pub free: FreeSpace,
+}
+
+impl Default for Space {
+    fn default() -> Self {
+        Self {
+            quota_bytes: QUOTA_BYTES,
+            reserve_bytes: RESERVE_BYTES,
+            free: FreeSpace::default(),
+        }
+    }
+}
+
+/// A look at how many bytes a disk has left.
+type Look = dyn Fn() -> std::io::Result<u64> + Send + Sync;
+
+/// Tells the bytes that are free on a disk.
+#[derive(Clone, Default)]
+pub struct FreeSpace(pub Option<Arc<Look>>);
+
+impl FreeSpace {
+    /// Of the disk that a directory is on.
+    pub fn of(directory: PathBuf) -> Self {
+        Self(Some(Arc::new(move || {
+            let disk = nix::sys::statvfs::statvfs(&directory)?;
+            Ok(disk.blocks_available() as u64 * disk.fragment_size() as u64)
+        })))
+    }
+}
+
+impl fmt::Debug for FreeSpace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FreeSpace")
+    }
 }
 
 impl Default for Retention {
@@ -122,6 +173,8 @@ impl Options {
             timing: Timing::default(),
             log: LogOptions::default(),
             retention: Retention::default(),
+            space: Space::default(),
+            founds: true,
             on_fault: FaultHandler::default(),
         }
     }

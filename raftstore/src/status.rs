@@ -56,6 +56,8 @@ pub struct Status {
     pub compacted: i64,
     /// Bytes of the tables.
     pub size_bytes: u64,
+    /// Bytes of the tables from which on writes are refused.
+    pub quota_bytes: u64,
     /// What is wrong with this member, in words.
     pub errors: Vec<String>,
 }

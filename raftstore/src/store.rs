@@ -6,17 +6,19 @@
 use std::fmt;
 use std::sync::Arc;
 
-use mvcc::{Backend, Memory, Response, View};
+use mvcc::{Backend, Dump, KvHash, Memory, Response, RowSink, View};
 use openraft::AsyncRuntime;
 use openraft::impls::TokioRuntime;
+use parking_lot::Mutex;
 use proto::etcd::etcdserverpb::{
     AlarmRequest, AlarmResponse, CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse,
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeRequest,
     LeaseRevokeResponse, LeaseStatus, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, PutRequest, PutResponse,
     RangeRequest, RangeResponse, ResponseHeader, TxnRequest, TxnResponse, request_op,
 };
+use proto::raft::member_question::Change as MemberChange;
 use proto::raft::request::Op;
-use proto::raft::{LeaseRevoke, Request};
+use proto::raft::{LeaseRevoke, MemberAdd, MemberUpdate, Request};
 use tokio::sync::watch;
 
 use crate::claim;
@@ -25,7 +27,7 @@ use crate::error::Error;
 use crate::limits::LOG_SEGMENT_BYTES_MEMORY;
 use crate::log::{Disk, MemoryDisk, RealDisk};
 use crate::node::{Node, Parts};
-use crate::options::{Options, Setup};
+use crate::options::{FreeSpace, Options, Setup};
 use crate::status::{Leadership, Member, Status};
 use crate::transport::{Dialer, Identity, Peers, serve};
 use crate::watch::{WatchSpec, Watcher};
@@ -69,12 +71,15 @@ impl Store {
     /// leader; requests wait for one.
     pub async fn open<B: Backend>(setup: Setup, backend: Arc<B>) -> Result<Self, Error> {
         let Setup {
-            options,
+            mut options,
             data_directory,
             listen,
             tls,
         } = setup;
         claim::claim(&data_directory, &options)?;
+        if options.space.free.0.is_none() {
+            options.space.free = FreeSpace::of(data_directory.clone());
+        }
         let directory = data_directory.join(LOG_DIRECTORY);
         let disk = RealDisk::new(&directory)
             .map_err(|error| Error::fault(format!("cannot use the log directory {}: {error}", directory.display())))?;
@@ -192,6 +197,22 @@ impl Store {
         Ok(self.engine.hub().watch(spec))
     }
 
+    /// The hash of this member's keys at a revision (0: the latest): etcd's HashKV.
+    pub async fn hash_kv(&self, revision: i64) -> Result<KvHash, Error> {
+        self.engine.hash_kv(revision).await
+    }
+
+    /// The hash of everything that members must agree on, as this member has it.
+    pub async fn hash(&self) -> Result<KvHash, Error> {
+        self.engine.hash().await
+    }
+
+    /// Gives all rows of one moment to a sink, once what compaction made superfluous is gone.
+    pub async fn dump(&self, sink: Arc<Mutex<dyn RowSink>>) -> Result<Dump, Error> {
+        self.engine.compacted().await?;
+        self.engine.dump(sink).await
+    }
+
     // Leases.
 
     /// Grants a lease; id 0 lets the store choose one.
@@ -271,6 +292,30 @@ impl Store {
     /// The members of the cluster, as this member knows them.
     pub fn members(&self) -> Vec<Member> {
         self.engine.members()
+    }
+
+    /// Adds a member: a learner that gets its vote by itself once it holds the log or, as `learner`, once somebody
+    /// [promotes](Self::promote_member) it. Returns its id, which was never used before.
+    pub async fn add_member(&self, peer_urls: Vec<String>, learner: bool) -> Result<u64, Error> {
+        self.engine
+            .change_members(MemberChange::Add(MemberAdd { peer_urls, learner }))
+            .await
+    }
+
+    /// Removes a member for good: its id never comes back.
+    pub async fn remove_member(&self, id: u64) -> Result<(), Error> {
+        self.engine.change_members(MemberChange::Remove(id)).await.map(drop)
+    }
+
+    /// Says where a member's peers reach it.
+    pub async fn update_member(&self, id: u64, peer_urls: Vec<String>) -> Result<(), Error> {
+        let change = MemberChange::Update(MemberUpdate { id, peer_urls });
+        self.engine.change_members(change).await.map(drop)
+    }
+
+    /// Gives a learner its vote, if it holds nearly all of the log.
+    pub async fn promote_member(&self, id: u64) -> Result<(), Error> {
+        self.engine.change_members(MemberChange::Promote(id)).await.map(drop)
     }
 
     /// Who leads, as it changes.

@@ -1,4 +1,4 @@
-//! The Cluster service. Members join and leave through proreus' own commands, which also copy their data and certificates.
+//! The Cluster service. A member that is added learns first, and gets its vote by itself unless it was added as a learner.
 
 use std::sync::Arc;
 
@@ -8,11 +8,7 @@ use proto::etcd::etcdserverpb::{
 };
 use tonic::{Request, Response, Status};
 
-use crate::{
-    door::Door,
-    error::{status, unimplemented},
-    services::etcdserverpb::cluster_server::Cluster,
-};
+use crate::{door::Door, error::status, services::etcdserverpb::cluster_server::Cluster};
 
 pub(crate) struct ClusterService(pub Arc<Door>);
 
@@ -51,10 +47,6 @@ impl ClusterService {
     }
 }
 
-fn membership_change(what: &str) -> Status {
-    unimplemented(what, "use the proreus command to add or remove masters")
-}
-
 #[tonic::async_trait]
 impl Cluster for ClusterService {
     async fn member_list(&self, request: Request<MemberListRequest>) -> Answer<MemberListResponse> {
@@ -67,19 +59,48 @@ impl Cluster for ClusterService {
         }))
     }
 
-    async fn member_add(&self, _request: Request<MemberAddRequest>) -> Answer<MemberAddResponse> {
-        Err(membership_change("MemberAdd"))
+    async fn member_add(&self, request: Request<MemberAddRequest>) -> Answer<MemberAddResponse> {
+        let MemberAddRequest { peer_ur_ls, is_learner } = request.into_inner();
+        let added = self.0.store.add_member(peer_ur_ls.clone(), is_learner);
+        let id = added.await.map_err(status)?;
+        Ok(Response::new(MemberAddResponse {
+            header: self.0.header_now(),
+            // Every new member learns first; this is what it is to become.
+            member: Some(Member {
+                id,
+                peer_ur_ls,
+                is_learner,
+                ..Default::default()
+            }),
+            members: self.members(),
+        }))
     }
 
-    async fn member_remove(&self, _request: Request<MemberRemoveRequest>) -> Answer<MemberRemoveResponse> {
-        Err(membership_change("MemberRemove"))
+    async fn member_remove(&self, request: Request<MemberRemoveRequest>) -> Answer<MemberRemoveResponse> {
+        let removed = self.0.store.remove_member(request.into_inner().id);
+        removed.await.map_err(status)?;
+        Ok(Response::new(MemberRemoveResponse {
+            header: self.0.header_now(),
+            members: self.members(),
+        }))
     }
 
-    async fn member_update(&self, _request: Request<MemberUpdateRequest>) -> Answer<MemberUpdateResponse> {
-        Err(membership_change("MemberUpdate"))
+    async fn member_update(&self, request: Request<MemberUpdateRequest>) -> Answer<MemberUpdateResponse> {
+        let MemberUpdateRequest { id, peer_ur_ls } = request.into_inner();
+        let updated = self.0.store.update_member(id, peer_ur_ls);
+        updated.await.map_err(status)?;
+        Ok(Response::new(MemberUpdateResponse {
+            header: self.0.header_now(),
+            members: self.members(),
+        }))
     }
 
-    async fn member_promote(&self, _request: Request<MemberPromoteRequest>) -> Answer<MemberPromoteResponse> {
-        Err(membership_change("MemberPromote"))
+    async fn member_promote(&self, request: Request<MemberPromoteRequest>) -> Answer<MemberPromoteResponse> {
+        let promoted = self.0.store.promote_member(request.into_inner().id);
+        promoted.await.map_err(status)?;
+        Ok(Response::new(MemberPromoteResponse {
+            header: self.0.header_now(),
+            members: self.members(),
+        }))
     }
 }

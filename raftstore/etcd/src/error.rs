@@ -154,6 +154,7 @@ pub(crate) fn status(error: raftstore::Error) -> Status {
         Store::TooManyRequests => Refusal::TooManyRequests,
         Store::NotLeader => Refusal::NotLeader,
         Store::BadMember { .. } => Refusal::BadLeaderTransferee,
+        Store::Membership(refused) => membership(refused),
         Store::Stopped => Refusal::Stopped,
         Store::Fault(cause) => {
             // The member is about to stop; its client must go elsewhere, and the cause is the operator's business.
@@ -162,6 +163,19 @@ pub(crate) fn status(error: raftstore::Error) -> Status {
         }
     };
     refusal.into()
+}
+
+fn membership(refused: raftstore::MembershipRefusal) -> Refusal {
+    use raftstore::MembershipRefusal as Refused;
+    match refused {
+        Refused::NotFound => Refusal::MemberNotFound,
+        Refused::PeerUrlExists => Refusal::PeerUrlExists,
+        Refused::BadUrls => Refusal::MemberBadUrls,
+        Refused::NotLearner => Refusal::MemberNotLearner,
+        Refused::LearnerNotReady => Refusal::LearnerNotReady,
+        Refused::TooManyLearners => Refusal::TooManyLearners,
+        Refused::NotEnoughStarted => Refusal::MemberNotEnoughStarted,
+    }
 }
 
 /// What a client is told of something this door does not have.

@@ -1,10 +1,10 @@
-//! The plain HTTP pages of the client port: health for load balancers, and versions.
+//! The plain HTTP pages of the client port: health for load balancers, versions, and metrics.
 
 use http::{Method, Response, StatusCode, header};
 use proto::etcd::etcdserverpb::AlarmType;
 use tonic::body::Body;
 
-use crate::{CLUSTER_VERSION, VERSION, door::Door, health};
+use crate::{CLUSTER_VERSION, VERSION, door::Door, health, metrics};
 
 /// Answers a request that is not gRPC.
 pub(crate) async fn page(door: &Door, method: &Method, path: &str, query: &str) -> Response<Body> {
@@ -18,6 +18,11 @@ pub(crate) async fn page(door: &Door, method: &Method, path: &str, query: &str) 
         }
         "/health" => health_page(door, query).await,
         "/livez" => probe(None),
+        "/metrics" => respond(
+            StatusCode::OK,
+            "text/plain; version=0.0.4; charset=utf-8",
+            metrics::page(door),
+        ),
         "/readyz" => probe(health::ailment(door, false, &[]).await),
         _ => text(StatusCode::NOT_FOUND, "404 page not found\n".into()),
     }

@@ -15,10 +15,10 @@
 //! - A slow client holds up nothing but itself.
 //!
 //! # Left out
-//! Authentication and roles (users are told by their certificates; `AuthStatus` says so), changing the membership,
-//! Snapshot, Hash and HashKV, Downgrade, and the JSON gateway. Each answers `Unimplemented` and says what to use instead.
+//! Authentication and roles (users are told by their certificates; `AuthStatus` says so), Downgrade, and the JSON gateway. Each answers `Unimplemented` and says what to use instead.
 
 mod auth;
+mod bolt;
 mod cluster;
 mod config;
 mod door;
@@ -31,8 +31,10 @@ mod lease;
 pub mod limits;
 mod lock;
 mod maintenance;
+mod metrics;
 mod queue;
 mod server;
+mod snapshot;
 mod watch;
 
 pub use config::EtcdConfig;

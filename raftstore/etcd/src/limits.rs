@@ -26,6 +26,11 @@ pub const LEADERLESS_ELECTIONS_MAX: u32 = 3;
 /// Keys in one message of a streamed range.
 pub const RANGE_STREAM_KEYS: usize = 1_000;
 
+/// Bytes of a snapshot in one message, as etcd's.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 32 << 10;
+/// Messages of a snapshot read ahead of what the client took.
+pub const SNAPSHOT_CHUNKS_QUEUED_MAX: usize = 8;
+
 /// The lease of a lock or candidate that came without one, as etcd's.
 pub const SESSION_TTL_SECONDS: i64 = 60;
 

@@ -8,16 +8,23 @@ use proto::etcd::etcdserverpb::{
     HashKvRequest, HashKvResponse, HashRequest, HashResponse, MoveLeaderRequest, MoveLeaderResponse, SnapshotRequest,
     SnapshotResponse, StatusRequest, StatusResponse,
 };
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::{
     CLUSTER_VERSION, Refusal, VERSION,
     door::Door,
     error::{status, unimplemented},
+    limits,
     services::etcdserverpb::maintenance_server::Maintenance,
+    snapshot,
 };
 
 pub(crate) struct MaintenanceService(pub Arc<Door>);
+
+/// etcd's compacted revision before the first compaction.
+const NEVER_COMPACTED: i64 = -1;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -30,6 +37,14 @@ impl Maintenance for MaintenanceService {
         if state.leader.is_none() {
             errors.push(Refusal::NoLeader.text().into());
         }
+        let alarms = self.0.store.view();
+        // etcd's way to write them, the trailing space included.
+        errors.extend(
+            alarms
+                .alarms()
+                .iter()
+                .map(|alarm| format!("memberID:{} alarm:{} ", alarm.member_id, alarm.alarm().as_str_name())),
+        );
         Ok(Response::new(StatusResponse {
             header: self.0.header(state.revision),
             version: VERSION.into(),
@@ -43,6 +58,7 @@ impl Maintenance for MaintenanceService {
             db_size_in_use: size,
             is_learner: state.learner,
             storage_version: CLUSTER_VERSION.into(),
+            db_size_quota: i64::try_from(state.quota_bytes).unwrap_or(i64::MAX),
             ..Default::default()
         }))
     }
@@ -60,21 +76,39 @@ impl Maintenance for MaintenanceService {
         }))
     }
 
+    /// Says whether members agree, as etcd's; the value is another one, for etcd hashes its file format too.
     async fn hash(&self, _request: Request<HashRequest>) -> Answer<HashResponse> {
-        Err(unimplemented(
-            "Hash",
-            "it hashes etcd's own file format, which this store does not have",
-        ))
+        let hashed = self.0.store.hash().await.map_err(status)?;
+        Ok(Response::new(HashResponse {
+            header: self.0.header(hashed.current),
+            hash: hashed.hash,
+        }))
     }
 
-    async fn hash_kv(&self, _request: Request<HashKvRequest>) -> Answer<HashKvResponse> {
-        Err(unimplemented("HashKV", "compare revisions by endpoint status instead"))
+    async fn hash_kv(&self, request: Request<HashKvRequest>) -> Answer<HashKvResponse> {
+        let hashed = self
+            .0
+            .store
+            .hash_kv(request.into_inner().revision)
+            .await
+            .map_err(status)?;
+        Ok(Response::new(HashKvResponse {
+            header: self.0.header(hashed.current),
+            hash: hashed.hash,
+            compact_revision: match hashed.compacted {
+                0 => NEVER_COMPACTED,
+                compacted => compacted,
+            },
+            hash_revision: hashed.revision,
+        }))
     }
 
     type SnapshotStream = Pin<Box<dyn Stream<Item = Result<SnapshotResponse, Status>> + Send>>;
 
     async fn snapshot(&self, _request: Request<SnapshotRequest>) -> Answer<Self::SnapshotStream> {
-        Err(unimplemented("Snapshot", "use the proreus command to take a backup"))
+        let (client, responses) = mpsc::channel(limits::SNAPSHOT_CHUNKS_QUEUED_MAX);
+        tokio::spawn(snapshot::send(self.0.store.clone(), client));
+        Ok(Response::new(Box::pin(ReceiverStream::new(responses))))
     }
 
     async fn move_leader(&self, request: Request<MoveLeaderRequest>) -> Answer<MoveLeaderResponse> {

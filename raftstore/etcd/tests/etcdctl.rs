@@ -245,11 +245,53 @@ async fn the_cluster_describes_itself() {
     );
     assert_eq!(door.ok("alarm list").await, "");
     assert!(door.ok("defrag").await.contains("Finished defragmenting"));
+    let hash = door.ok("endpoint hashkv").await;
+    assert!(hash.starts_with(&format!("{address}, ")), "{hash}");
+}
+
+#[tokio::test]
+async fn members_are_added_updated_and_removed() {
+    let Some(door) = Door::open().await else { return };
+    let added = door.ok("member add two --learner --peer-urls=http://127.0.0.1:1").await;
+    let id = added.split(' ').nth(1).unwrap().to_string();
+    assert!(added.contains("added to cluster"), "{added}");
+    let list = door.ok("member list").await;
     assert!(
-        door.error("member add two --peer-urls=http://127.0.0.1:1")
-            .await
-            .contains("proreus")
+        list.contains(&format!("{id}, unstarted, , http://127.0.0.1:1, , true")),
+        "{list}"
     );
+    for (line, expected) in [
+        (
+            "member add three --peer-urls=http://127.0.0.1:1",
+            "etcdserver: Peer URLs already exists",
+        ),
+        (
+            "member add three --learner --peer-urls=http://127.0.0.1:2",
+            "etcdserver: too many learner members in cluster",
+        ),
+        ("member remove 1234", "etcdserver: member not found"),
+        ("member promote 1", "etcdserver: can only promote a learner member"),
+        (
+            &format!("member promote {id}"),
+            "etcdserver: can only promote a learner member which is in sync with leader",
+        ),
+        (
+            "member remove 1",
+            "etcdserver: re-configuration failed due to not enough started members",
+        ),
+    ] {
+        let message = door.error(line).await;
+        assert!(message.contains(expected), "{line}: {message}");
+    }
+    let update = format!("member update {id} --peer-urls=http://127.0.0.1:3");
+    assert!(door.ok(&update).await.contains("updated in cluster"));
+    assert!(door.ok("member list").await.contains("http://127.0.0.1:3"));
+    assert!(
+        door.ok(&format!("member remove {id}"))
+            .await
+            .contains("removed from cluster")
+    );
+    assert!(!door.ok("member list").await.contains("unstarted"));
 }
 
 #[tokio::test]

@@ -156,3 +156,18 @@ async fn plain_pages_tell_of_health_and_version() {
         assert_eq!(get(address, path).await, expected, "{path}");
     }
 }
+
+#[tokio::test]
+async fn metrics_have_etcds_names() {
+    let (address, _stop) = open(None).await;
+    let page = get(address, "/metrics").await;
+    for line in [
+        "etcd_server_has_leader 1",
+        "etcd_server_is_leader 1",
+        "etcd_server_version{server_version=\"3.6.5\"} 1",
+        "etcd_debugging_mvcc_current_revision 1",
+        "# TYPE etcd_mvcc_db_total_size_in_bytes gauge",
+    ] {
+        assert!(page.lines().any(|have| have == line), "{line} is not in {page}");
+    }
+}

@@ -34,8 +34,8 @@
 //!
 //! # Left out
 //!
-//! Lease timers (the leader's, outside), authentication, quotas, subtree counts (a `count` walks the range), hashes of the
-//! keyspace, and a bound on the memory that values take: every live value is held.
+//! Lease timers (the leader's, outside), authentication, quotas, subtree counts (a `count` walks the range), and a bound on
+//! the memory that values take: every live value is held.
 
 mod apply;
 mod backend;
@@ -43,9 +43,12 @@ mod blocks;
 mod change;
 mod compact;
 pub mod contract;
+mod crc32c;
+mod dump;
 mod encoding;
 mod entry;
 mod error;
+mod hash;
 mod lease;
 pub mod limits;
 mod load;
@@ -63,8 +66,10 @@ pub use backend::{
 };
 pub use blocks::Blocks;
 pub use compact::Swept;
+pub use dump::{Dump, RowSink};
 pub use entry::{Block, Entry, Event, Slot};
 pub use error::{DeterministicError, Fault, ReadError};
+pub use hash::KvHash;
 pub use lease::{Lease, LeaseChange};
 pub use machine::{Applied, Machine, Response, decode_answer, encode_answer};
 pub use memory::Memory;

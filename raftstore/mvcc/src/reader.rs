@@ -6,9 +6,10 @@ use arc_swap::ArcSwap;
 use proto::etcd::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
 
 use crate::{
-    Backend, Blocks, DeterministicError, Fault, RangeEnd, ReadError, Rows, Swept, View, WriteBatch, blocks,
+    Backend, Blocks, DeterministicError, Dump, Fault, KvHash, RangeEnd, ReadError, RowSink, Rows, Swept, View,
+    WriteBatch, blocks,
     change::Change,
-    compact, load, past,
+    compact, dump, hash, load, past,
     range::{self, Found},
     txn::{self, Past},
     view::State,
@@ -105,6 +106,73 @@ impl<B: Backend> Reader<B> {
                 return Ok(read?);
             }
             compacted = compacted_now;
+        }
+    }
+
+    /// Hashes the keys as of `revision`, or of the latest for 0. Refused below the compacted revision.
+    pub fn hash_kv(&self, revision: i64) -> Result<KvHash, ReadError> {
+        let pinned = self.backend.pin();
+        loop {
+            let view = self.view();
+            let compacted = load::compacted(&pinned)?;
+            let at = if revision == 0 { view.revision() } else { revision };
+            if view.revision() < compacted {
+                // A compaction is in the tables a moment before it is published.
+                std::thread::yield_now();
+                continue;
+            }
+            range::check_revision(at, compacted, view.revision())?;
+            let hashed = hash::keys(&pinned, &view, at, compacted);
+            // Rows that went under the walk: it has to be made again, under the compaction that took them.
+            if load::compacted(&pinned)? == compacted {
+                return Ok(KvHash {
+                    hash: hashed?.sum(),
+                    revision: at,
+                    current: view.revision(),
+                    compacted,
+                });
+            }
+        }
+    }
+
+    /// Hashes everything that members must agree on, at the latest revision.
+    pub fn hash(&self) -> Result<KvHash, ReadError> {
+        let pinned = self.backend.pin();
+        loop {
+            let view = self.view();
+            let compacted = load::compacted(&pinned)?;
+            if view.revision() < compacted {
+                std::thread::yield_now();
+                continue;
+            }
+            let hashed = hash::keys(&pinned, &view, view.revision(), compacted);
+            if load::compacted(&pinned)? == compacted {
+                let mut crc = hashed?;
+                hash::rest(&mut crc, &view);
+                return Ok(KvHash {
+                    hash: crc.sum(),
+                    revision: view.revision(),
+                    current: view.revision(),
+                    compacted,
+                });
+            }
+        }
+    }
+
+    /// Gives all rows of one moment to `sink`.
+    pub fn dump(&self, sink: &mut dyn RowSink) -> Result<Dump, ReadError> {
+        let pinned = self.backend.pin();
+        loop {
+            let view = self.view();
+            let compacted = load::compacted(&pinned)?;
+            if view.revision() < compacted {
+                std::thread::yield_now();
+                continue;
+            }
+            dump::rows(&pinned, &view, sink)?;
+            if load::compacted(&pinned)? == compacted {
+                return Ok(Dump { view, compacted });
+            }
         }
     }
 

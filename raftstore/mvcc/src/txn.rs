@@ -177,12 +177,25 @@ fn holds_for(compare: &Compare, entry: Option<&Arc<Entry>>) -> bool {
     }
 }
 
+/// As etcd, all puts before any range: it decides which refusal is told.
 fn check(state: &State, plan: &Plan<'_>) -> Result<(), DeterministicError> {
-    plan.operations.iter().try_for_each(|operation| match operation {
-        Operation::Range(request) => range::check_revision(request.revision, state.compacted, state.revision),
+    check_each(plan, &|operation| match operation {
         Operation::Put(request) => check_put(state, request),
-        Operation::DeleteRange(_) => Ok(()),
-        Operation::Txn(plan) => check(state, plan),
+        _ => Ok(()),
+    })?;
+    check_each(plan, &|operation| match operation {
+        Operation::Range(request) => range::check_revision(request.revision, state.compacted, state.revision),
+        _ => Ok(()),
+    })
+}
+
+fn check_each(
+    plan: &Plan<'_>,
+    check: &dyn Fn(&Operation<'_>) -> Result<(), DeterministicError>,
+) -> Result<(), DeterministicError> {
+    plan.operations.iter().try_for_each(|operation| match operation {
+        Operation::Txn(plan) => check_each(plan, check),
+        operation => check(operation),
     })
 }
 

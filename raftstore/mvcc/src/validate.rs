@@ -88,48 +88,54 @@ struct Touched<'a> {
 }
 
 impl<'a> Touched<'a> {
-    /// Deletes may overlap each other. A put must be alone on its key.
+    /// Deletes may overlap each other. A put must be alone on its key, as far as etcd looks: against everything of its own
+    /// level and what is nested there, but what is nested only against deletes of its own level and of what is nested
+    /// before it; and never against a delete without an end. What slips through is well defined: operations run in order.
     fn of(branch: &'a [RequestOp]) -> Result<Self, DeterministicError> {
         let mut touched = Self::default();
-        for operation in branch {
-            let more = match &operation.request {
-                Some(Request::RequestPut(request)) => Self {
-                    puts: BTreeSet::from([&request.key[..]]),
-                    deletes: vec![],
-                },
-                Some(Request::RequestDeleteRange(request)) => Self {
-                    puts: BTreeSet::new(),
-                    deletes: vec![(&request.key[..], RangeEnd::from_wire(&request.range_end))],
-                },
-                Some(Request::RequestTxn(request)) => {
-                    Self::merge(Self::of(&request.success)?, Self::of(&request.failure)?)
-                }
-                Some(Request::RequestRange(_)) | None => continue,
-            };
-            if touched.conflicts(&more) {
-                return Err(DeterministicError::DuplicateKey);
+        let requests = || branch.iter().filter_map(|operation| operation.request.as_ref());
+        for request in requests() {
+            if let Request::RequestDeleteRange(request) = request {
+                touched.delete(request);
             }
-            touched = Self::merge(touched, more);
+        }
+        for request in requests() {
+            if let Request::RequestTxn(request) = request {
+                touched.nest(Self::of(&request.success)?, Self::of(&request.failure)?)?;
+            }
+        }
+        for request in requests() {
+            if let Request::RequestPut(request) = request {
+                touched.check(&request.key)?;
+                touched.puts.insert(&request.key);
+            }
         }
         Ok(touched)
     }
 
-    /// No check: of the two branches of a transaction only one runs, so they may touch the same keys.
-    fn merge(mut one: Self, other: Self) -> Self {
-        one.puts.extend(other.puts);
-        one.deletes.extend(other.deletes);
-        one
+    fn delete(&mut self, request: &'a DeleteRangeRequest) {
+        let end = RangeEnd::from_wire(&request.range_end);
+        if end != RangeEnd::Unbounded {
+            self.deletes.push((&request.key, end));
+        }
     }
 
-    fn conflicts(&self, other: &Self) -> bool {
-        let put_twice = other.puts.iter().any(|key| self.puts.contains(key));
-        put_twice || self.deletes_a_put_of(other) || other.deletes_a_put_of(self)
+    /// Of the two branches of a transaction only one runs, so they may touch the same keys.
+    fn nest(&mut self, one: Self, other: Self) -> Result<(), DeterministicError> {
+        one.puts.iter().chain(&other.puts).try_for_each(|key| self.check(key))?;
+        for branch in [one, other] {
+            self.puts.extend(branch.puts);
+            self.deletes.extend(branch.deletes);
+        }
+        Ok(())
     }
 
-    fn deletes_a_put_of(&self, other: &Self) -> bool {
-        self.deletes.iter().any(|(start, end)| {
-            end.bounds(start)
-                .is_some_and(|bounds| other.puts.range::<[u8], _>(bounds).next().is_some())
-        })
+    fn check(&self, key: &[u8]) -> Result<(), DeterministicError> {
+        let deleted = self.deletes.iter().any(|(start, end)| end.contains(start, key));
+        if deleted || self.puts.contains(key) {
+            Err(DeterministicError::DuplicateKey)
+        } else {
+            Ok(())
+        }
     }
 }

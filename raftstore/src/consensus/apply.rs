@@ -29,6 +29,8 @@ pub struct Shared {
     pub leases: mpsc::UnboundedSender<LeaseChange>,
     /// The compacted revision.
     pub compacted: watch::Sender<i64>,
+    /// The membership as of the last applied entry.
+    pub members: watch::Sender<StoredMembershipOf>,
     /// Set once openraft runs; before that it only asks what is there.
     pub serving: AtomicBool,
 }
@@ -60,6 +62,7 @@ impl<D: Disk, B: Backend> Applier<D, B> {
             .map(|record| decode_membership(&record))
             .transpose()?
             .unwrap_or_default();
+        self.shared.members.send_replace(self.membership.clone());
         self.shared
             .next_index
             .send_replace(self.machine.applied().map_or(0, |id| id.index + 1));
@@ -82,6 +85,7 @@ impl<D: Disk, B: Backend> Applier<D, B> {
                 self.machine
                     .advance(id, &[(MEMBERSHIP_RECORD, record)])
                     .map_err(io::Error::other)?;
+                self.shared.members.send_replace(membership.clone());
                 self.membership = membership;
                 Answers::default()
             }

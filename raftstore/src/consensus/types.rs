@@ -71,6 +71,8 @@ pub struct Peer {
     pub peer_urls: Vec<String>,
     /// Where clients reach it.
     pub client_urls: Vec<String>,
+    /// Gets its vote by itself once it holds the log.
+    pub joins: bool,
 }
 
 /// The answers to the requests of one entry, in order. Empty for entries without requests.

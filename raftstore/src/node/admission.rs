@@ -111,7 +111,8 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
 
     /// The member that founds a new cluster.
     pub(super) fn founder(&self) -> Option<u64> {
-        self.options.members.iter().map(|member| member.id).min()
+        let members = self.options.members.iter().filter(|_| self.options.founds);
+        members.map(|member| member.id).min()
     }
 
     async fn own_token(&self) -> io::Result<u64> {
@@ -189,5 +190,6 @@ pub(super) fn peer(member: &Member) -> Peer {
         name: member.name.clone(),
         peer_urls: member.peer_urls.clone(),
         client_urls: member.client_urls.clone(),
+        joins: false,
     }
 }

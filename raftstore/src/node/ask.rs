@@ -10,7 +10,7 @@ use proto::raft::{Failure, Question, ReadIndexQuestion, Reply, Request};
 
 use super::{Committed, Core};
 use crate::consensus::Peer;
-use crate::error::Error;
+use crate::error::{Error, MembershipRefusal};
 use crate::limits::LEADER_RETRY;
 use crate::log::Disk;
 use crate::transport::{AskError, Peers};
@@ -24,6 +24,7 @@ pub fn failure(error: &Error) -> Reply {
         Error::LeaderChanged => (Kind::LeaderChanged, 0, 0),
         Error::Timeout => (Kind::Timeout, 0, 0),
         Error::Stopped => (Kind::Stopped, 0, 0),
+        Error::Membership(_) => (Kind::Membership, 0, 0),
         Error::Refused(_) | Error::BadMember { .. } | Error::Fault(_) => (Kind::Fault, 0, 0),
     };
     let failure = Failure {
@@ -31,6 +32,10 @@ pub fn failure(error: &Error) -> Reply {
         detail: error.to_string(),
         bytes,
         limit,
+        membership: match error {
+            Error::Membership(refusal) => refusal.code(),
+            _ => 0,
+        },
     };
     Reply {
         reply: Some(Replied::Failure(failure)),
@@ -45,6 +50,10 @@ fn from_failure(failure: &Failure) -> Error {
         Kind::RequestTooLarge => Error::RequestTooLarge {
             bytes: failure.bytes as usize,
             limit: failure.limit as usize,
+        },
+        Kind::Membership => match MembershipRefusal::from_code(failure.membership) {
+            Some(refusal) => refusal.into(),
+            None => Error::fault(&failure.detail),
         },
         Kind::LeaderChanged | Kind::Stopped | Kind::Fault => Error::LeaderChanged,
         Kind::Timeout => Error::Timeout,
@@ -159,6 +168,6 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
     }
 }
 
-fn unexpected(reply: &Replied) -> Error {
+pub(super) fn unexpected(reply: &Replied) -> Error {
     Error::fault(format!("a peer answered another question than it was asked: {reply:?}"))
 }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use mvcc::{Backend, Response, View};
+use mvcc::{Backend, Dump, KvHash, Response, RowSink, View};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{AsyncRuntime, Instant};
+use parking_lot::Mutex;
 use proto::etcd::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
 use proto::raft::Request;
+use proto::raft::member_question::Change as MemberChange;
 use rand::RngExt;
 use tokio::sync::watch;
 
@@ -35,7 +37,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
         }
     }
 
-    async fn transfer(&self, to: u64) -> Result<(), Error> {
+    pub(super) async fn transfer(&self, to: u64) -> Result<(), Error> {
         if !self.leadership.borrow().leading {
             return Err(Error::NotLeader);
         }
@@ -113,6 +115,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
             revision: view.revision(),
             compacted: view.compacted(),
             size_bytes: self.reader.backend().size().unwrap_or(0),
+            quota_bytes: self.options.space.quota_bytes,
             errors: self.fault.lock().iter().cloned().collect(),
         }
     }
@@ -180,6 +183,33 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Engine for Node<R, D, B,
         .boxed()
     }
 
+    fn hash_kv(&self, revision: i64) -> BoxFuture<'_, Result<KvHash, Error>> {
+        let (core, reader) = (Arc::clone(&self.core), self.core.reader.clone());
+        async move {
+            let read = core.log.offload(move || Ok(reader.hash_kv(revision))).await;
+            Ok(read.map_err(Error::fault)??)
+        }
+        .boxed()
+    }
+
+    fn hash(&self) -> BoxFuture<'_, Result<KvHash, Error>> {
+        let (core, reader) = (Arc::clone(&self.core), self.core.reader.clone());
+        async move {
+            let read = core.log.offload(move || Ok(reader.hash())).await;
+            Ok(read.map_err(Error::fault)??)
+        }
+        .boxed()
+    }
+
+    fn dump(&self, sink: Arc<Mutex<dyn RowSink>>) -> BoxFuture<'_, Result<Dump, Error>> {
+        let (core, reader) = (Arc::clone(&self.core), self.core.reader.clone());
+        async move {
+            let read = core.log.offload(move || Ok(reader.dump(&mut *sink.lock()))).await;
+            Ok(read.map_err(Error::fault)??)
+        }
+        .boxed()
+    }
+
     fn hub(&self) -> &Hub {
         &self.core.shared.hub
     }
@@ -206,6 +236,10 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Engine for Node<R, D, B,
 
     fn members(&self) -> Vec<Member> {
         self.core.members()
+    }
+
+    fn change_members(&self, change: MemberChange) -> BoxFuture<'_, Result<u64, Error>> {
+        self.core.change_members(change).boxed()
     }
 
     fn leadership(&self) -> watch::Receiver<Leadership> {

@@ -144,6 +144,13 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
                 self.time_to_live_here(asked.lease).await?,
             ))),
             Some(Asked::Claim(asked)) => Ok(Replied::Claim(self.take_claim(asked).await?)),
+            Some(Asked::Member(asked)) => {
+                let change = asked
+                    .change
+                    .ok_or_else(|| Error::fault("asked for no change of the membership"))?;
+                Ok(Replied::Member(self.change_members_here(change).await?))
+            }
+            Some(Asked::Membership(_)) => Ok(Replied::Membership(self.applied_membership())),
             None => Err(Error::fault("asked a question this version does not know")),
         }
     }

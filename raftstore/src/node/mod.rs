@@ -8,8 +8,10 @@ mod housekeeping;
 mod inbound;
 mod leadership;
 mod leases;
+mod members;
 mod propose;
 mod read;
+mod space;
 mod wait;
 
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::consensus::{Applier, LogStore, RaftOf, Shared};
+use crate::consensus::{Applier, LogStore, RaftOf, Shared, StoredMembershipOf};
 use crate::error::Error;
 use crate::limits::WATCH_CATCH_UP_BYTES;
 use crate::log::{Disk, Log};
@@ -63,6 +65,8 @@ struct Core<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> {
     proposals: propose::Queue,
     reads: read::Queue,
     timers: Mutex<leases::Timers<R>>,
+    /// Held during a change of the membership.
+    changing: tokio::sync::Mutex<()>,
     /// Rows of revisions below this one are gone.
     swept: watch::Sender<i64>,
     stop: CancellationToken,
@@ -91,6 +95,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Node<R, D, B, N> {
             hub: Hub::new(history, reader.view().revision()),
             leases: lease_changes,
             compacted: watch::Sender::new(0),
+            members: watch::Sender::new(StoredMembershipOf::default()),
             serving: AtomicBool::new(false),
         });
         let applier = Applier::new(machine, log.clone(), shared.clone()).map_err(Error::fault)?;
@@ -114,6 +119,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Node<R, D, B, N> {
             proposals,
             reads,
             timers: Mutex::new(leases::Timers::default()),
+            changing: tokio::sync::Mutex::new(()),
             swept: watch::Sender::new(0),
             stop: CancellationToken::new(),
             fault: Mutex::new(None),
@@ -126,6 +132,8 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Node<R, D, B, N> {
         core.spawn(housekeeping::flush_and_purge(core.clone()));
         core.spawn(housekeeping::sweep(core.clone()));
         core.spawn(leadership::watch_faults(core.clone()));
+        core.spawn(space::run(core.clone()));
+        core.spawn(members::run(core.clone()));
         Ok(Self { core })
     }
 

@@ -49,6 +49,8 @@ struct Shared {
     identity: Identity,
     tls: Option<Tls>,
     channels: Mutex<HashMap<u64, (String, Channel)>>,
+    /// Where peers are reached now, by the membership.
+    known: Mutex<HashMap<u64, Peer>>,
 }
 
 /// Writes on every call whom it is meant for.
@@ -77,15 +79,15 @@ impl Dialer {
                 identity,
                 tls,
                 channels: Mutex::new(HashMap::new()),
+                known: Mutex::new(HashMap::new()),
             }),
         }
     }
 
     fn client(&self, target: u64, peer: &Peer) -> Result<Client, String> {
-        let url = peer
-            .peer_urls
-            .first()
-            .ok_or_else(|| format!("member {target:x} has no peer url"))?;
+        let known = self.shared.known.lock().get(&target).cloned();
+        let url = known.as_ref().unwrap_or(peer).peer_urls.first();
+        let url = url.ok_or_else(|| format!("member {target:x} has no peer url"))?;
         let mut channels = self.shared.channels.lock();
         let channel = match channels.get(&target) {
             Some((known, channel)) if known == url => channel.clone(),
@@ -106,6 +108,10 @@ impl Dialer {
 }
 
 impl<R: AsyncRuntime> Peers<R> for Dialer {
+    fn learn(&self, target: u64, peer: &Peer) {
+        self.shared.known.lock().insert(target, peer.clone());
+    }
+
     fn ask(
         &self,
         member: u64,
@@ -153,7 +159,8 @@ impl<R: AsyncRuntime> RaftNetworkFactory<Types<R>> for Dialer {
     async fn new_client(&mut self, target: u64, node: &Peer) -> Link {
         Link {
             target,
-            client: self.client(target, node),
+            peer: node.clone(),
+            dialer: self.clone(),
             failures: 0,
         }
     }
@@ -162,7 +169,9 @@ impl<R: AsyncRuntime> RaftNetworkFactory<Types<R>> for Dialer {
 /// A way to one peer.
 pub struct Link {
     target: u64,
-    client: Result<Client, String>,
+    /// Where it was reached when the link was made.
+    peer: Peer,
+    dialer: Dialer,
     /// Streams in a row that could not be opened.
     failures: u32,
 }
@@ -175,10 +184,8 @@ const PAUSE_MAX: Duration = Duration::from_millis(160);
 
 impl Link {
     fn client<R: AsyncRuntime>(&self) -> Result<Client, RPCError<Types<R>>> {
-        match &self.client {
-            Ok(client) => Ok(client.clone()),
-            Err(reason) => Err(RPCError::Unreachable(Unreachable::from_string(reason))),
-        }
+        let client = self.dialer.client(self.target, &self.peer);
+        client.map_err(|reason| RPCError::Unreachable(Unreachable::from_string(reason)))
     }
 }
 

@@ -75,6 +75,9 @@ pub trait Peers<R: AsyncRuntime>:
         peer: &Peer,
         question: wire::Question,
     ) -> BoxFuture<'static, Result<wire::Reply, AskError>>;
+
+    /// Told where a peer is reached now, also by those who were given another address before.
+    fn learn(&self, _target: u64, _peer: &Peer) {}
 }
 
 /// What a member does with what peers send.

@@ -12,7 +12,8 @@ use proto::etcd::etcdserverpb::{PutRequest, RangeRequest};
 use raftstore::log::MemoryDisk;
 use raftstore::transport::{Dialer, Identity, Inbound, serve};
 use raftstore::{
-    Delivery, Error, ErrorKind, Listen, Member, Node, Options, Parts, Retention, Store, Timing, Tls, Watcher,
+    Delivery, Error, ErrorKind, Listen, Member, MembershipRefusal, Node, Options, Parts, Retention, Store, Timing, Tls,
+    Watcher,
 };
 use tokio::net::TcpListener;
 
@@ -28,6 +29,8 @@ pub struct Host {
     pub disk: MemoryDisk,
     pub backend: Arc<Memory>,
     pub store: Option<Store>,
+    /// Was added to a cluster that existed.
+    pub joined: bool,
 }
 
 pub struct Cluster {
@@ -37,6 +40,7 @@ pub struct Cluster {
     pub retention: Retention,
     pub request_timeout: Duration,
     pub tls: Option<Tls>,
+    pub quota_bytes: u64,
 }
 
 impl Cluster {
@@ -57,6 +61,7 @@ impl Cluster {
             disk: MemoryDisk::new(),
             backend: Arc::new(Memory::new()),
             store: None,
+            joined: false,
         };
         let hosts = (1..=members).map(host).collect();
         let token = format!("test-{}-{number}", std::process::id());
@@ -67,6 +72,7 @@ impl Cluster {
             retention: Retention::default(),
             request_timeout,
             tls: None,
+            quota_bytes: u64::MAX,
         }
     }
 
@@ -105,6 +111,8 @@ impl Cluster {
         let host = &mut self.hosts[index];
         let mut options = Options::new(host.id, self.token.clone(), members);
         options.retention = self.retention;
+        options.space.quota_bytes = self.quota_bytes;
+        options.founds = !host.joined;
         // Slow clocks: the tests share their processors with others, and a lapse of the leader is a legal answer to that.
         options.timing = Timing {
             heartbeat: Duration::from_millis(400),
@@ -142,6 +150,50 @@ impl Cluster {
         let inbound = node.inbound();
         host.store = Some(Store::of(node));
         inbound
+    }
+
+    /// Adds a member through another and starts it; gives its place. It joins with a vote, or waits for a promotion.
+    pub async fn add(&mut self, through: usize, learner: bool) -> usize {
+        let number = self.hosts.len() as u8 + 1;
+        let mut address = self.hosts[0].address;
+        if let std::net::IpAddr::V4(ip) = address.ip() {
+            let [a, b, cluster, _] = ip.octets();
+            address.set_ip([a, b, cluster, number].into());
+        }
+        let url = format!("https://{address}");
+        let store = self.store(through);
+        let id = eventually("the member is added", async || {
+            match store.add_member(vec![url.clone()], learner).await {
+                Ok(id) => Some(id),
+                // It may have been added although nobody heard of it.
+                Err(Error::Membership(MembershipRefusal::PeerUrlExists)) => {
+                    let members = store.members();
+                    Some(members.iter().find(|member| member.peer_urls.contains(&url))?.id)
+                }
+                Err(_) => None,
+            }
+        })
+        .await;
+        self.hosts.push(Host {
+            id,
+            address,
+            disk: MemoryDisk::new(),
+            backend: Arc::new(Memory::new()),
+            store: None,
+            joined: true,
+        });
+        let index = self.hosts.len() - 1;
+        self.start_member(index).await;
+        index
+    }
+
+    /// Waits until as many members as `voters` have a vote, in the eyes of `index`.
+    pub async fn wait_for_voters(&self, index: usize, voters: usize) {
+        eventually("the members have their votes", async || {
+            let members = self.store(index).members();
+            (members.iter().filter(|member| !member.learner).count() == voters).then_some(())
+        })
+        .await;
     }
 
     /// Ends a member's process; it loses what it had not synced or flushed.

@@ -5,6 +5,8 @@
 mod failover;
 mod harness;
 mod leases;
+mod membership;
 mod replication;
 mod restart;
+mod space;
 mod tls;

@@ -284,11 +284,16 @@ impl Model {
             selected.iter().all(|kv| kv.mod_revision < limit)
         };
         let branch = if succeeded { &request.success } else { &request.failure };
-        for operation in branch {
-            match operation.request.as_ref().expect("the model makes these") {
-                request_op::Request::RequestPut(request) => self.check_put(request)?,
-                request_op::Request::RequestRange(request) => self.check_range(request)?,
-                _ => {}
+        let operations = || branch.iter().filter_map(|operation| operation.request.as_ref());
+        // Puts are checked before ranges, wherever they stand.
+        for operation in operations() {
+            if let request_op::Request::RequestPut(request) = operation {
+                self.check_put(request)?;
+            }
+        }
+        for operation in operations() {
+            if let request_op::Request::RequestRange(request) = operation {
+                self.check_range(request)?;
             }
         }
         let mut work = self.work();
