@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context;
-use client::{Client, Credential, Pem, RemoteOptions};
+use client::{Client, Credential, Informers, Pem, RemoteOptions};
 use nix::sys::signal::SigSet;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -36,24 +36,26 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
 async fn serve(config: AgentConfig) -> anyhow::Result<()> {
     let stop = shutdown::token()?;
     let client = connect(&config)?;
+    // What several parts follow is watched once.
+    let informers = Informers::new(client.clone(), stop.clone());
     let mut parts = JoinSet::new();
     start(
         &mut parts,
         "service proxy",
         &stop,
-        proxy::run(proxy_config(&config)?, client.clone(), stop.clone()),
+        proxy::run(proxy_config(&config)?, informers.clone(), stop.clone()),
     );
     start(
         &mut parts,
         "dns",
         &stop,
-        dns::run(dns_config()?, client.clone(), stop.clone()),
+        dns::run(dns_config()?, informers.clone(), stop.clone()),
     );
     start(
         &mut parts,
         "kubelet",
         &stop,
-        kubelet::run(kubelet_config(&config), client, stop.clone()),
+        kubelet::run_with(kubelet_config(&config), client, informers, stop.clone()),
     );
     let mut outcome = Ok(());
     while let Some(part) = parts.join_next().await {

@@ -5,24 +5,23 @@ use std::{
     net::IpAddr,
 };
 
+use client::objects;
 use hickory_server::proto::rr::{Name, RData, rdata};
 use ipnet::IpNet;
 
-use crate::{Error, Zone, model};
-
-const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+use crate::{Error, Zone};
 
 /// The zone of these objects.
 pub fn zone<'a>(
     domain: &str,
     networks: &[IpNet],
-    services: impl IntoIterator<Item = &'a model::Service>,
-    slices: impl IntoIterator<Item = &'a model::EndpointSlice>,
+    services: impl IntoIterator<Item = &'a objects::Service>,
+    slices: impl IntoIterator<Item = &'a objects::EndpointSlice>,
 ) -> Result<Zone, Error> {
     let mut zone = Zone::new(domain, networks)?;
-    let mut by_service: BTreeMap<(&str, &str), Vec<&model::EndpointSlice>> = BTreeMap::new();
+    let mut by_service: BTreeMap<(&str, &str), Vec<&objects::EndpointSlice>> = BTreeMap::new();
     for slice in slices {
-        if let Some(service) = slice.metadata.labels.get(SERVICE_NAME_LABEL) {
+        if let Some(service) = slice.service() {
             by_service
                 .entry((&slice.metadata.namespace, service))
                 .or_default()
@@ -54,7 +53,7 @@ enum Kind {
     Unassigned,
 }
 
-fn kind(service: &model::Service) -> Kind {
+fn kind(service: &objects::Service) -> Kind {
     let spec = &service.spec;
     if spec.kind == "ExternalName" {
         return Kind::Alias;
@@ -82,7 +81,7 @@ struct Labels<'a> {
 }
 
 impl<'a> Labels<'a> {
-    fn of(service: &'a model::Service) -> Self {
+    fn of(service: &'a objects::Service) -> Self {
         Self {
             service: &service.metadata.name,
             namespace: &service.metadata.namespace,
@@ -113,7 +112,7 @@ fn address_data(address: IpAddr) -> RData {
     }
 }
 
-fn add_alias(zone: &mut Zone, service: &model::Service) {
+fn add_alias(zone: &mut Zone, service: &objects::Service) {
     let external = service.spec.external_name.trim_end_matches('.');
     // An address is not a name; Kubernetes allows the field to hold one and says that DNS does not resolve it.
     let Ok(target) = Name::from_ascii(format!("{external}.")) else {
@@ -124,7 +123,7 @@ fn add_alias(zone: &mut Zone, service: &model::Service) {
     }
 }
 
-fn add_cluster(zone: &mut Zone, service: &model::Service, addresses: &BTreeSet<IpAddr>) {
+fn add_cluster(zone: &mut Zone, service: &objects::Service, addresses: &BTreeSet<IpAddr>) {
     let labels = Labels::of(service);
     let Some(name) = zone.name(&labels.own()) else { return };
     for address in addresses {
@@ -142,11 +141,11 @@ fn protocol(text: &str) -> &str {
 }
 
 /// Each ready endpoint is a name of its own below the service's.
-fn add_headless(zone: &mut Zone, service: &model::Service, slices: &[&model::EndpointSlice]) {
+fn add_headless(zone: &mut Zone, service: &objects::Service, slices: &[&objects::EndpointSlice]) {
     let labels = Labels::of(service);
     // The service exists even while nothing serves it: NODATA, not NXDOMAIN.
     zone.insert(&labels.own(), None);
-    let ready = |endpoint: &&model::Endpoint| endpoint.conditions.ready.unwrap_or(true);
+    let ready = |endpoint: &&objects::Endpoint| endpoint.conditions.ready.unwrap_or(true);
     let count: usize = slices
         .iter()
         .map(|slice| slice.endpoints.iter().filter(ready).count())

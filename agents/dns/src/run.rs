@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwapOption;
+use client::objects::{EndpointSlice, Service};
 use client::{Cache, Informers};
 use hickory_server::{proto::rr::Name, server::Server};
 use tokio::{
@@ -11,11 +12,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    Config, Error, Forwarder, Resolver, Zone, address, limits,
-    model::{EndpointSlice, Service},
-    records,
-};
+use crate::{Config, Error, Forwarder, Resolver, Zone, address, limits, records};
 
 /// The sockets of one listening address.
 pub struct Bound {
@@ -63,12 +60,12 @@ pub async fn serve(resolver: Resolver, sockets: Vec<Bound>, stop: &CancellationT
 }
 
 /// Runs the DNS agent until `stop`.
-pub async fn run(config: Config, client: client::Client, stop: CancellationToken) -> Result<(), Error> {
+pub async fn run(config: Config, informers: Informers, stop: CancellationToken) -> Result<(), Error> {
     let zone = Arc::new(ArcSwapOption::empty());
     // Checked before anything is touched.
     Zone::new(&config.domain, &config.networks)?;
     claim(&config).await?;
-    let result = answer(&config, client, zone, &stop).await;
+    let result = answer(&config, informers, zone, &stop).await;
     release(&config).await;
     result
 }
@@ -94,7 +91,7 @@ async fn release(config: &Config) {
 
 async fn answer(
     config: &Config,
-    client: client::Client,
+    informers: Informers,
     zone: Arc<ArcSwapOption<Zone>>,
     stop: &CancellationToken,
 ) -> Result<(), Error> {
@@ -114,24 +111,24 @@ async fn answer(
     let resolver = Resolver::new(zone.clone(), &domain, forwarder);
     tokio::select! {
         result = serve(resolver, sockets, stop) => result,
-        result = follow(config, client, &zone, stop) => result,
+        result = follow(config, informers, &zone, stop) => result,
     }
 }
 
 /// Keeps the zone equal to the API's objects.
 async fn follow(
     config: &Config,
-    client: client::Client,
+    informers: Informers,
     zone: &ArcSwapOption<Zone>,
     stop: &CancellationToken,
 ) -> Result<(), Error> {
-    let informers = Informers::new(client, stop.clone());
     let (services, slices) = (informers.watch::<Service>(), informers.watch::<EndpointSlice>());
     let changed = Arc::new(Notify::new());
     let (on_service, on_slice) = (changed.clone(), changed.clone());
     let _services = services.subscribe(move |_| on_service.notify_one());
     let _slices = slices.subscribe(move |_| on_slice.notify_one());
-    informers.synced().await;
+    services.synced().await;
+    slices.synced().await;
     loop {
         zone.store(Some(Arc::new(rebuild(config, &services, &slices)?)));
         changed.notified().await;

@@ -1,10 +1,12 @@
 //! The whole agent against an API, in a network namespace of its own.
 
+#[path = "../../client/tests/fixed_api/mod.rs"]
 mod api;
 
 use std::{net::SocketAddr, process::Command};
 
 use api::{HANG, client, isolated};
+use client::Informers;
 use dns::{Config, run};
 use hickory_server::proto::{
     op::{Message, Query, ResponseCode},
@@ -61,7 +63,8 @@ fn the_cluster_address_answers_while_the_agent_runs() {
             ..Config::new(CLUSTER_DNS.parse().unwrap())
         };
         let stop = CancellationToken::new();
-        let agent = tokio::spawn(run(config, api, stop.clone()));
+        let informers = Informers::new(api, stop.clone());
+        let agent = tokio::spawn(run(config, informers, stop.clone()));
         let answer = tokio::time::timeout(HANG, ask("web.default.svc.cluster.local."))
             .await
             .expect("no answer");

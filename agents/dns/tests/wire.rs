@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwapOption;
-use dns::{Bound, Forwarder, Resolver, Service, Zone, serve};
+use client::objects::Service;
+use dns::{Bound, Forwarder, Resolver, Zone, serve};
 use hickory_server::proto::{
     op::{Edns, Message, Query, ResponseCode},
     rr::{Name, RData, Record, RecordType},

@@ -1,6 +1,7 @@
 //! The zone as a function of the cluster's objects: one table of questions and answers.
 
-use dns::{EndpointSlice, Service, Zone};
+use client::objects::{EndpointSlice, Service};
+use dns::Zone;
 use hickory_server::proto::rr::{Name, Record, RecordType};
 use serde_json::{Value, json};
 

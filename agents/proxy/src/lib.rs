@@ -33,7 +33,6 @@
 mod config;
 mod error;
 mod limits;
-mod model;
 mod nft;
 mod ports;
 mod rules;
@@ -43,7 +42,6 @@ mod sysctl;
 
 pub use config::Config;
 pub use error::Error;
-pub use model::{EndpointSlice, Service};
 pub use nft::{Nft, NftCommand};
 pub use rules::build;
 pub use ruleset::Ruleset;

@@ -6,11 +6,11 @@ use std::{
     net::Ipv4Addr,
 };
 
+use client::objects;
 use ipnet::Ipv4Net;
 
-use crate::{Config, limits, model};
+use crate::{Config, limits};
 
-const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 /// Services and slices with this label belong to another proxy.
 const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
 
@@ -93,8 +93,8 @@ impl ResolvedPort {
 
 /// Resolves every service port this node must serve, in a stable order.
 pub fn resolve<'a>(
-    services: impl IntoIterator<Item = &'a model::Service>,
-    slices: impl IntoIterator<Item = &'a model::EndpointSlice>,
+    services: impl IntoIterator<Item = &'a objects::Service>,
+    slices: impl IntoIterator<Item = &'a objects::EndpointSlice>,
     config: &Config,
 ) -> Vec<ResolvedPort> {
     let by_service = group_slices(slices);
@@ -117,18 +117,17 @@ pub fn resolve<'a>(
     ports
 }
 
-type SlicesByService<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a model::EndpointSlice>>;
+type SlicesByService<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a objects::EndpointSlice>>;
 
-fn group_slices<'a>(slices: impl IntoIterator<Item = &'a model::EndpointSlice>) -> SlicesByService<'a> {
+fn group_slices<'a>(slices: impl IntoIterator<Item = &'a objects::EndpointSlice>) -> SlicesByService<'a> {
     let mut groups = SlicesByService::new();
     for slice in slices {
-        let labels = &slice.metadata.labels;
-        if slice.address_type != "IPv4" || labels.contains_key(PROXY_NAME_LABEL) {
+        if slice.address_type != "IPv4" || slice.metadata.labels.contains_key(PROXY_NAME_LABEL) {
             continue;
         }
-        if let Some(service) = labels.get(SERVICE_NAME_LABEL) {
+        if let Some(service) = slice.service() {
             groups
-                .entry((slice.metadata.namespace.as_str(), service.as_str()))
+                .entry((slice.metadata.namespace.as_str(), service))
                 .or_default()
                 .push(slice);
         }
@@ -136,7 +135,7 @@ fn group_slices<'a>(slices: impl IntoIterator<Item = &'a model::EndpointSlice>) 
     groups
 }
 
-fn is_ours(service: &model::Service) -> bool {
+fn is_ours(service: &objects::Service) -> bool {
     let spec = &service.spec;
     let headless = spec.cluster_ip.is_empty() || spec.cluster_ip == "None";
     let plain = is_label(&service.metadata.name) && is_label(&service.metadata.namespace);
@@ -150,9 +149,9 @@ fn is_label(name: &str) -> bool {
 }
 
 fn resolve_port(
-    service: &model::Service,
-    port: &model::ServicePort,
-    slices: &[&model::EndpointSlice],
+    service: &objects::Service,
+    port: &objects::ServicePort,
+    slices: &[&objects::EndpointSlice],
     config: &Config,
 ) -> Option<ResolvedPort> {
     let (meta, spec) = (&service.metadata, &service.spec);
@@ -187,7 +186,7 @@ fn addresses<'a>(texts: impl IntoIterator<Item = &'a String>) -> BTreeSet<Ipv4Ad
 }
 
 /// nft refuses a set whose ranges overlap, so they are merged.
-fn source_ranges(spec: &model::ServiceSpec) -> Vec<Ipv4Net> {
+fn source_ranges(spec: &objects::ServiceSpec) -> Vec<Ipv4Net> {
     let ranges = spec
         .load_balancer_source_ranges
         .iter()
@@ -195,7 +194,7 @@ fn source_ranges(spec: &model::ServiceSpec) -> Vec<Ipv4Net> {
     Ipv4Net::aggregate(&ranges.collect())
 }
 
-fn affinity_seconds(spec: &model::ServiceSpec) -> Option<u32> {
+fn affinity_seconds(spec: &objects::ServiceSpec) -> Option<u32> {
     if spec.session_affinity != "ClientIP" {
         return None;
     }
@@ -211,7 +210,12 @@ fn affinity_seconds(spec: &model::ServiceSpec) -> Option<u32> {
 }
 
 /// Usable endpoints of every slice port that matches; ready ones, or else those that still serve while terminating.
-fn pools(slices: &[&model::EndpointSlice], port: &model::ServicePort, protocol: Protocol, node_name: &str) -> Pools {
+fn pools(
+    slices: &[&objects::EndpointSlice],
+    port: &objects::ServicePort,
+    protocol: Protocol,
+    node_name: &str,
+) -> Pools {
     let mut ready = Pools::default();
     let mut draining = Pools::default();
     for (target, endpoint) in slices.iter().flat_map(|slice| targets(slice, port, protocol)) {
@@ -236,11 +240,11 @@ fn pools(slices: &[&model::EndpointSlice], port: &model::ServicePort, protocol: 
 }
 
 fn targets<'a>(
-    slice: &'a model::EndpointSlice,
-    port: &'a model::ServicePort,
+    slice: &'a objects::EndpointSlice,
+    port: &'a objects::ServicePort,
     protocol: Protocol,
-) -> impl Iterator<Item = (Target, &'a model::Endpoint)> {
-    let matches = move |candidate: &&model::EndpointPort| {
+) -> impl Iterator<Item = (Target, &'a objects::Endpoint)> {
+    let matches = move |candidate: &&objects::EndpointPort| {
         candidate.name.as_deref().unwrap_or_default() == port.name
             && Protocol::parse(candidate.protocol.as_deref().unwrap_or_default()) == Some(protocol)
     };

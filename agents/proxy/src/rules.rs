@@ -7,10 +7,11 @@
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
+use client::objects;
+
 use crate::{
     Config,
     limits::IDENTIFIER_BYTES_MAX,
-    model,
     ports::{self, Protocol, ResolvedPort, Target},
     ruleset::{Kind, Ruleset, anonymous_set},
 };
@@ -21,8 +22,8 @@ const NODE_PORT_KEY: &str = "fib daddr type local ip daddr != 127.0.0.0/8 meta l
 
 /// The desired table of this node.
 pub fn build<'a>(
-    services: impl IntoIterator<Item = &'a model::Service>,
-    slices: impl IntoIterator<Item = &'a model::EndpointSlice>,
+    services: impl IntoIterator<Item = &'a objects::Service>,
+    slices: impl IntoIterator<Item = &'a objects::EndpointSlice>,
     config: &Config,
 ) -> Ruleset {
     let mut ruleset = frame(config);

@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use client::objects::{EndpointSlice, Service};
 use client::{Cache, Informers};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Config, Error, limits,
-    model::{EndpointSlice, Service},
     nft::{Nft, NftCommand},
     rules,
     ruleset::Ruleset,
@@ -63,12 +63,11 @@ impl<N: Nft> Syncer<N> {
 
 /// Runs the proxy until `stop`. The table stays in the kernel afterwards, so that a restart of the agent interrupts
 /// nothing; see [`cleanup`].
-pub async fn run(config: Config, client: client::Client, stop: CancellationToken) -> Result<(), Error> {
+pub async fn run(config: Config, informers: Informers, stop: CancellationToken) -> Result<(), Error> {
     if config.set_sysctls {
         sysctl::apply();
     }
     let syncer = Syncer::new(NftCommand::default(), config)?;
-    let informers = Informers::new(client, stop.clone());
     let services = informers.watch::<Service>();
     let slices = informers.watch::<EndpointSlice>();
     let changed = Arc::new(Notify::new());
@@ -78,7 +77,10 @@ pub async fn run(config: Config, client: client::Client, stop: CancellationToken
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
         // Half a picture must never replace the table of an earlier run.
-        () = informers.synced() => {}
+        () = async {
+            services.synced().await;
+            slices.synced().await;
+        } => {}
     }
     tokio::select! {
         () = stop.cancelled() => {}

@@ -1,10 +1,12 @@
 //! The whole agent against an API, in a network namespace of its own.
 
+#[path = "../../client/tests/fixed_api/mod.rs"]
 mod api;
 
 use std::process::Command;
 
 use api::{HANG, client, isolated};
+use client::Informers;
 use proxy::{Config, cleanup, run};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -34,7 +36,8 @@ fn services_become_rules_that_stay_until_cleanup() {
         let api = client(&[("services", services), ("endpointslices", slices)]);
         let config = Config::new("node-1");
         let stop = CancellationToken::new();
-        let agent = tokio::spawn(run(config.clone(), api, stop.clone()));
+        let informers = Informers::new(api, stop.clone());
+        let agent = tokio::spawn(run(config.clone(), informers, stop.clone()));
         let rules = || nft(&["list", "table", "ip", &config.table]);
         let loaded = async {
             while !rules().contains("dnat to 10.244.1.2:8080") {

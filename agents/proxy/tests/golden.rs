@@ -3,7 +3,8 @@
 
 use std::{fs, path::Path};
 
-use proxy::{Config, EndpointSlice, Ruleset, Service, build};
+use client::objects::{EndpointSlice, Service};
+use proxy::{Config, Ruleset, build};
 use serde::Deserialize;
 
 #[derive(Deserialize)]

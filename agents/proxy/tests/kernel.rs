@@ -11,8 +11,9 @@ mod lab;
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
+use client::objects::{EndpointSlice, Service};
 use lab::{Lab, Network, Reply};
-use proxy::{Config, EndpointSlice, NftCommand, Service, Syncer, remove_table};
+use proxy::{Config, NftCommand, Syncer, remove_table};
 use serde_json::json;
 
 const TABLE: &str = "proreus-proxy";

@@ -15,6 +15,6 @@ pub use pod::{
 };
 pub use selector::{LabelSelector, SelectorRequirement};
 pub use service::{
-    Endpoint, EndpointConditions, EndpointPort, EndpointSlice, Namespace, NamespaceSpec, NamespaceStatus, SERVICES,
-    Service, ServicePort, ServiceSpec,
+    ClientIp, Endpoint, EndpointConditions, EndpointPort, EndpointSlice, Ingress, LoadBalancer, Namespace,
+    NamespaceSpec, NamespaceStatus, SERVICES, Service, ServicePort, ServiceSpec, ServiceStatus, SessionAffinityConfig,
 };

@@ -2,10 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::{Meta, Projection, Resource};
+
+/// Programs in Go write an absent list as `null`; both mean empty.
+fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
 
 /// The Service resource.
 pub const SERVICES: Resource = Resource::namespaced("", "v1", "Service", "services");
@@ -18,6 +27,8 @@ pub struct Service {
     pub metadata: Meta,
     /// Desired state.
     pub spec: ServiceSpec,
+    /// What somebody made for it outside of the cluster.
+    pub status: ServiceStatus,
 }
 
 /// The spec of a Service.
@@ -25,8 +36,10 @@ pub struct Service {
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceSpec {
     /// Which Pods serve it; none means that somebody else writes its endpoints.
+    #[serde(deserialize_with = "or_default")]
     pub selector: BTreeMap<String, String>,
     /// Ports.
+    #[serde(deserialize_with = "or_default")]
     pub ports: Vec<ServicePort>,
     /// `ClusterIP` (also if empty), `NodePort`, `LoadBalancer`, `ExternalName`.
     #[serde(rename = "type")]
@@ -35,19 +48,23 @@ pub struct ServiceSpec {
     #[serde(rename = "clusterIP")]
     pub cluster_ip: String,
     /// All its addresses.
-    #[serde(rename = "clusterIPs")]
+    #[serde(rename = "clusterIPs", deserialize_with = "or_default")]
     pub cluster_ips: Vec<String>,
     /// `IPv4`, `IPv6`.
+    #[serde(deserialize_with = "or_default")]
     pub ip_families: Vec<String>,
     /// Addresses outside that lead here.
-    #[serde(rename = "externalIPs")]
+    #[serde(rename = "externalIPs", deserialize_with = "or_default")]
     pub external_ips: Vec<String>,
     /// Of an `ExternalName` service.
     pub external_name: String,
     /// `ClientIP` or `None`.
     pub session_affinity: String,
-    /// Its timeout and the like, as the API has it.
-    pub session_affinity_config: Option<Value>,
+    /// How long a client stays with its endpoint.
+    pub session_affinity_config: Option<SessionAffinityConfig>,
+    /// Who may come through a load balancer; empty means everyone.
+    #[serde(deserialize_with = "or_default")]
+    pub load_balancer_source_ranges: Vec<String>,
     /// `Cluster` or `Local`.
     pub external_traffic_policy: String,
     /// `Cluster` or `Local`.
@@ -74,6 +91,51 @@ pub struct ServicePort {
     pub app_protocol: Option<String>,
 }
 
+/// Settings of session affinity.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub struct SessionAffinityConfig {
+    /// Of affinity by client address.
+    #[serde(rename = "clientIP")]
+    pub client_ip: Option<ClientIp>,
+}
+
+/// Settings of affinity by client address.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClientIp {
+    /// How long it lasts, in seconds.
+    pub timeout_seconds: Option<u32>,
+}
+
+/// The status of a Service.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceStatus {
+    /// Its load balancer.
+    #[serde(deserialize_with = "or_default")]
+    pub load_balancer: LoadBalancer,
+}
+
+/// A load balancer.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub struct LoadBalancer {
+    /// Where it is entered.
+    #[serde(deserialize_with = "or_default")]
+    pub ingress: Vec<Ingress>,
+}
+
+/// A way into a load balancer.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Ingress {
+    /// Its address; may be empty.
+    pub ip: String,
+    /// `VIP` (also if absent), or `Proxy`, which nodes must not answer for.
+    pub ip_mode: Option<String>,
+}
+
 impl Projection for Service {
     const RESOURCE: Resource = SERVICES;
 
@@ -91,8 +153,10 @@ pub struct EndpointSlice {
     /// `IPv4`, `IPv6` or `FQDN`.
     pub address_type: String,
     /// Endpoints.
+    #[serde(deserialize_with = "or_default")]
     pub endpoints: Vec<Endpoint>,
     /// Ports that all of them have.
+    #[serde(deserialize_with = "or_default")]
     pub ports: Vec<EndpointPort>,
 }
 
@@ -111,8 +175,10 @@ impl EndpointSlice {
 #[serde(rename_all = "camelCase", default)]
 pub struct Endpoint {
     /// Addresses; only the first counts.
+    #[serde(deserialize_with = "or_default")]
     pub addresses: Vec<String>,
     /// State.
+    #[serde(deserialize_with = "or_default")]
     pub conditions: EndpointConditions,
     /// Host name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -199,5 +265,26 @@ impl Projection for Namespace {
 
     fn meta(&self) -> &Meta {
         &self.metadata
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_may_be_null() {
+        let service = r#"{"metadata": {"name": "a"}, "spec": {"ports": null, "selector": null, "clusterIPs": null},
+            "status": {"loadBalancer": null}}"#;
+        assert!(serde_json::from_str::<Service>(service).unwrap().spec.ports.is_empty());
+        let slice = r#"{"metadata": {"name": "a"}, "endpoints": null, "ports": null}"#;
+        assert!(
+            serde_json::from_str::<EndpointSlice>(slice)
+                .unwrap()
+                .endpoints
+                .is_empty()
+        );
+        let endpoint = r#"{"addresses": null, "conditions": null}"#;
+        assert_eq!(serde_json::from_str::<Endpoint>(endpoint).unwrap(), Endpoint::default());
     }
 }
