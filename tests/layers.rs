@@ -33,6 +33,21 @@ const LAYERS: [(&str, &str, &[&str]); 21] = [
     ("proreus", ".", &["*"]),
 ];
 
+/// What a crate's own tests may use beyond its layer, and why. Nothing of it is linked into the product.
+const TESTED_WITH: [(&str, &[&str], &str); 3] = [
+    (
+        "controllers",
+        &["apiserver", "raftstore"],
+        "what RBAC or validation would refuse the controllers is refused in their tests",
+    ),
+    ("apiserver", &["raftstore"], "its tests serve a real store in memory"),
+    (
+        "backend",
+        &["proto"],
+        "its tests are mvcc's scripts, whose commands are messages",
+    ),
+];
+
 /// External crates that may be linked in one place only, or not at all there, and why.
 const CONFINED: [(&str, &[&str], &str); 3] = [
     ("rocksdb", &["backend"], "only the backend links RocksDB"),
@@ -51,17 +66,34 @@ const PURE: [(&str, &[&str]); 3] = [
 fn crates_import_only_what_their_layer_may() {
     let ours: BTreeSet<&str> = LAYERS.iter().map(|(name, ..)| *name).collect();
     for (name, directory, allowed) in LAYERS {
-        for dependency in dependencies(directory).iter().filter(|d| ours.contains(d.as_str())) {
+        for dependency in section(directory, "dependencies")
+            .iter()
+            .filter(|d| ours.contains(d.as_str()))
+        {
             let fine = allowed.contains(&"*") || allowed.contains(&dependency.as_str());
             assert!(fine, "{name} must not depend on {dependency}: see docs/architecture.md");
+        }
+        let tested_with = TESTED_WITH.iter().find(|(of, ..)| *of == name);
+        let tested_with = tested_with.map_or(&[][..], |(_, crates, _)| crates);
+        for dependency in section(directory, "dev-dependencies")
+            .iter()
+            .filter(|d| ours.contains(d.as_str()))
+        {
+            let fine = allowed.iter().chain(tested_with).any(|a| [dependency, "*"].contains(a));
+            assert!(
+                fine,
+                "the tests of {name} must not use {dependency}: name it in TESTED_WITH if they need it"
+            );
         }
     }
 }
 
 #[test]
 fn confined_and_impure_crates_stay_where_they_belong() {
-    let all: BTreeMap<&str, BTreeSet<String>> =
-        LAYERS.iter().map(|(name, dir, _)| (*name, dependencies(dir))).collect();
+    let all: BTreeMap<&str, BTreeSet<String>> = LAYERS
+        .iter()
+        .map(|(name, dir, _)| (*name, section(dir, "dependencies")))
+        .collect();
     for (external, places, why) in CONFINED {
         for (name, _) in all.iter().filter(|(_, used)| used.contains(external)) {
             assert!(places.contains(name), "{name} must not depend on {external}: {why}");
@@ -96,10 +128,10 @@ fn one_crypto_provider_is_linked() {
     );
 }
 
-/// Names under `[dependencies]`; development and build dependencies may cross layers.
-fn dependencies(directory: &str) -> BTreeSet<String> {
+/// The names in a section of a crate's manifest. Build dependencies may cross layers.
+fn section(directory: &str, name: &str) -> BTreeSet<String> {
     let manifest = read(directory);
-    let section = manifest.split("\n[dependencies]\n").nth(1).unwrap_or_default();
+    let section = manifest.split(&format!("\n[{name}]\n")).nth(1).unwrap_or_default();
     let lines = section.lines().take_while(|line| !line.starts_with('['));
     let names = lines.filter_map(|line| line.split(['.', ' ', '=']).next());
     names
