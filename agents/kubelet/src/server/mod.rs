@@ -10,6 +10,7 @@ mod identity;
 mod logs;
 mod query;
 mod stream;
+mod streams;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,7 +24,6 @@ use axum::routing::{any, get};
 use http::StatusCode;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use k8s_cri::v1;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -142,12 +142,12 @@ fn router(context: Context) -> Router {
         .route("/pods", get(list_pods))
         .route("/metrics", get(metrics))
         .route("/containerLogs/{namespace}/{pod}/{container}", get(container_logs))
-        .route("/exec/{namespace}/{pod}/{container}", any(exec))
-        .route("/exec/{namespace}/{pod}/{uid}/{container}", any(exec_uid))
-        .route("/attach/{namespace}/{pod}/{container}", any(attach))
-        .route("/attach/{namespace}/{pod}/{uid}/{container}", any(attach_uid))
-        .route("/portForward/{namespace}/{pod}", any(port_forward))
-        .route("/portForward/{namespace}/{pod}/{uid}", any(port_forward_uid))
+        .route("/exec/{namespace}/{pod}/{container}", any(streams::exec))
+        .route("/exec/{namespace}/{pod}/{uid}/{container}", any(streams::exec))
+        .route("/attach/{namespace}/{pod}/{container}", any(streams::attach))
+        .route("/attach/{namespace}/{pod}/{uid}/{container}", any(streams::attach))
+        .route("/portForward/{namespace}/{pod}", any(streams::port_forward))
+        .route("/portForward/{namespace}/{pod}/{uid}", any(streams::port_forward))
         .layer(from_fn(authorize))
         // Below the layer: whoever asks whether the agent lives needs no certificate.
         .route("/healthz", get(healthz))
@@ -253,102 +253,4 @@ impl Context {
             message: format!("pod \"{name}\" not found in namespace \"{namespace}\" on this node"),
         })
     }
-}
-
-async fn exec(
-    State(context): State<Context>,
-    Path((namespace, pod, container)): Path<(String, String, String)>,
-    request: Request,
-) -> Response {
-    let query = Query::parse(request.uri().query().unwrap_or_default());
-    let url = async {
-        let container_id = context.running(&namespace, &pod, &container)?;
-        let streams = query.streams()?;
-        let cmd = query.all("command");
-        if cmd.is_empty() {
-            return Err(Error::Pod("you must specify at least 1 command to execute".into()));
-        }
-        let request = v1::ExecRequest {
-            container_id,
-            cmd,
-            tty: streams.tty,
-            stdin: streams.stdin,
-            stdout: streams.stdout,
-            stderr: streams.stderr,
-        };
-        context.node.runtime.exec(request).await
-    };
-    stream::forward(url.await, request).await
-}
-
-async fn exec_uid(
-    state: State<Context>,
-    Path((namespace, pod, _, container)): Path<(String, String, String, String)>,
-    request: Request,
-) -> Response {
-    exec(state, Path((namespace, pod, container)), request).await
-}
-
-async fn attach(
-    State(context): State<Context>,
-    Path((namespace, pod, container)): Path<(String, String, String)>,
-    request: Request,
-) -> Response {
-    let query = Query::parse(request.uri().query().unwrap_or_default());
-    let url = async {
-        let container_id = context.running(&namespace, &pod, &container)?;
-        let streams = query.streams()?;
-        let request = v1::AttachRequest {
-            container_id,
-            stdin: streams.stdin,
-            tty: streams.tty,
-            stdout: streams.stdout,
-            stderr: streams.stderr,
-        };
-        context.node.runtime.attach(request).await
-    };
-    stream::forward(url.await, request).await
-}
-
-async fn attach_uid(
-    state: State<Context>,
-    Path((namespace, pod, _, container)): Path<(String, String, String, String)>,
-    request: Request,
-) -> Response {
-    attach(state, Path((namespace, pod, container)), request).await
-}
-
-async fn port_forward(
-    State(context): State<Context>,
-    Path((namespace, pod)): Path<(String, String)>,
-    request: Request,
-) -> Response {
-    let query = Query::parse(request.uri().query().unwrap_or_default());
-    let url = async {
-        let object = context.pod(&namespace, &pod)?;
-        let view = context.node.relist.view(spec::uid(&object));
-        let sandbox = view
-            .ready_sandbox()
-            .ok_or_else(|| Error::Pod(format!("pod \"{pod}\" is not running")))?;
-        let ports = query
-            .all("port")
-            .iter()
-            .chain(query.all("ports").iter())
-            .filter_map(|p| p.parse().ok())
-            .collect();
-        let request = v1::PortForwardRequest {
-            pod_sandbox_id: sandbox.id.clone(),
-            port: ports,
-        };
-        context.node.runtime.port_forward(request).await
-    };
-    stream::forward(url.await, request).await
-}
-
-async fn port_forward_uid(
-    state: State<Context>,
-    Path((namespace, pod, _)): Path<(String, String, String)>,
-    request: Request,
-) -> Response {
-    port_forward(state, Path((namespace, pod)), request).await
 }
