@@ -2,7 +2,8 @@
 //!
 //! **Theory.** Owner references make a graph over all objects of all resources. It is kept by watching the metadata of
 //! everything that can be deleted, and it is only ever a *hint*: before anything is deleted, the object and those of its
-//! owners that the graph does not show are read from the API. So a graph that is behind makes work, never damage.
+//! owners that the graph does not show are read from the API, and the dependents to be orphaned are listed from it. So a
+//! graph that is behind makes work, never damage.
 //!
 //! Deleting with *background* propagation needs nothing but that. With *foreground* the owner carries the finalizer
 //! `foregroundDeletion` until no dependent blocks it; with *orphan* it carries `orphan` until its dependents have lost it
@@ -243,14 +244,10 @@ impl Collector {
         let Some(resource) = self.resource_of(&owner) else {
             return Ok(Outcome::After(UNKNOWN_KIND_RETRY));
         };
-        for dependent in &owner.dependents {
-            let Some(dependent) = self.graph.lock().get(dependent).cloned() else {
-                continue;
-            };
-            let Some(resource) = self.resource_of(&dependent) else {
-                continue;
-            };
-            self.disown(&resource, &dependent.key, uid).await?;
+        // The graph may not show the youngest yet, and once the owner is gone nothing tells them from garbage.
+        let namespace = Some(owner.key.namespace.as_str()).filter(|_| resource.namespaced);
+        for dependents in self.monitors.resources() {
+            self.disown_all(&dependents, namespace, uid).await?;
         }
         let Some(live) = self.client.find::<MetaOnly>(&resource, &owner.key).await? else {
             return Ok(Outcome::Done);
@@ -261,24 +258,25 @@ impl Collector {
         self.remove_finalizer(&resource, &live.metadata, ORPHAN).await
     }
 
-    async fn disown(&self, resource: &Resource, key: &Key, owner: &str) -> Result<(), Error> {
-        let Some(live) = self.client.find::<MetaOnly>(resource, key).await? else {
-            return Ok(());
-        };
-        let owners: Vec<_> = live
-            .metadata
-            .owner_references
-            .iter()
-            .filter(|o| o.uid != owner)
-            .cloned()
-            .collect();
-        if owners.len() == live.metadata.owner_references.len() {
+    /// Takes `owner` out of the owners of all objects of a resource, in one namespace or in all.
+    async fn disown_all(&self, resource: &Resource, namespace: Option<&str>, owner: &str) -> Result<(), Error> {
+        // Only objects in its namespace can have an owner that has one.
+        if namespace.is_some() && !resource.namespaced {
             return Ok(());
         }
-        match set_owners(&self.client, resource, &live.metadata, &owners).await {
-            Err(error) if error.is_not_found() => Ok(()),
-            result => result,
+        let list = self.client.list::<MetaOnly>(resource, namespace, "").await?;
+        for object in list.items {
+            let all = &object.metadata.owner_references;
+            let left: Vec<_> = all.iter().filter(|o| o.uid != owner).cloned().collect();
+            if left.len() == all.len() {
+                continue;
+            }
+            match set_owners(&self.client, resource, &object.metadata, &left).await {
+                Err(error) if !error.is_not_found() => return Err(error),
+                _ => {}
+            }
         }
+        Ok(())
     }
 
     async fn remove_finalizer(&self, resource: &Resource, live: &Meta, finalizer: &str) -> Result<Outcome, Error> {

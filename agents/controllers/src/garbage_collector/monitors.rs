@@ -70,6 +70,11 @@ impl Monitors {
         self.kinds.lock().get(&(group.to_owned(), kind.to_owned())).cloned()
     }
 
+    /// Everything that is followed.
+    pub fn resources(&self) -> Vec<Resource> {
+        self.by_resource.lock().keys().cloned().collect()
+    }
+
     /// Discovers and waits until the caches are complete.
     pub async fn start(&self) -> Result<(), Error> {
         loop {

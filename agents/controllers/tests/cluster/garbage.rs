@@ -62,6 +62,21 @@ async fn orphans_stay_and_have_no_owner() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn orphans_stay_however_young_they_are() {
+    let cluster = Cluster::ready().await;
+    for number in 0..20 {
+        let (owner, young) = (format!("owner-{number}"), format!("young-{number}"));
+        let object = cluster.create(CONFIG_MAPS, config_map(&owner, &[])).await;
+        cluster.create(CONFIG_MAPS, config_map(&young, &[&object])).await;
+        cluster.delete(&format!("{CONFIG_MAPS}/{owner}"), "Orphan").await;
+        cluster.goes(&format!("{CONFIG_MAPS}/{owner}")).await;
+        let young = cluster.get(&format!("{CONFIG_MAPS}/{young}")).await;
+        assert!(!young.is_null() && young["metadata"]["deletionTimestamp"].is_null());
+        assert_eq!(young["metadata"]["ownerReferences"].as_array().map_or(0, Vec::len), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_of_two_owners_is_enough() {
     let cluster = Cluster::ready().await;
     let one = cluster.create(CONFIG_MAPS, config_map("one", &[])).await;
