@@ -5,7 +5,6 @@
 //! carried out.
 
 mod conditions;
-mod hash;
 mod history;
 mod percent;
 mod plan;
@@ -30,7 +29,7 @@ use serde_json::{Value, json};
 use crate::claim::{self, Claim, claim, controller_key};
 use crate::limits;
 use crate::objects::{DEPLOYMENTS, Deployment, DeploymentStatus, REPLICA_SETS, ReplicaSet};
-use crate::replicaset::by_controller;
+use crate::pods::by_controller;
 use crate::run::Context;
 use plan::{Action, Observed, plan};
 

@@ -11,28 +11,39 @@
 //! **Promises.** A controller owns what its owner references say and touches nothing else. Deletions name the uid they
 //! mean.
 //!
-//! **Left out** so far: statefulset, daemonset, job, cronjob, replicationcontroller, autoscaling, disruption budgets,
-//! resource quota, volumes, certificates, tokens, endpoint slice mirroring.
+//! A controller whose resource the API server does not serve is not started.
+//!
+//! **Left out** so far: replicationcontroller, autoscaling, disruption budgets, resource quota, volumes, certificates,
+//! tokens, endpoint slice mirroring.
 
 mod claim;
 mod config;
+mod cronjob;
+mod daemonset;
 mod deployment;
 mod discovery;
 mod endpoints;
 mod endpointslice;
 mod error;
 mod garbage_collector;
+mod hash;
+mod job;
 mod limits;
 mod namespace;
 mod node_ipam;
 mod node_lifecycle;
 mod objects;
+mod percent;
 mod pod_garbage_collector;
+mod pods;
 mod replicaset;
+mod revisions;
 mod root_ca;
 mod run;
 mod serviceaccount;
 mod serving;
+mod statefulset;
+mod status;
 mod taint_eviction;
 #[cfg(test)]
 mod testing;

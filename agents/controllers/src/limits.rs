@@ -11,6 +11,15 @@ pub const REPLICAS_BURST: usize = 500;
 /// The first batch of creations; every successful one doubles the next.
 pub const SLOW_START_BATCH: usize = 1;
 
+/// How old a failed Pod of a DaemonSet must be before another is made in its place.
+pub const DAEMON_FAILED_WAIT: Duration = Duration::from_secs(15);
+
+/// How long a Job waits after its first failed Pod before it makes another; it doubles with each.
+pub const JOB_BACKOFF_MIN: Duration = Duration::from_secs(10);
+
+/// The longest a Job waits after a failed Pod.
+pub const JOB_BACKOFF_MAX: Duration = Duration::from_secs(600);
+
 /// Deletions on their way at a time.
 pub const DELETES_IN_FLIGHT_MAX: usize = 32;
 

@@ -4,14 +4,21 @@ use std::future::Future;
 
 use client::election::{self, Lease};
 use client::objects::{EndpointSlice, Namespace, Node, Pod, Service};
-use client::{Client, Informers, Recorder, Scope};
+use client::{Client, Informers, Projection, Recorder, Scope};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::cronjob::CronJob;
+use crate::daemonset::DaemonSet;
+use crate::discovery::{Discovery, discover};
+use crate::job::Job;
 use crate::objects::{ConfigMap, Deployment, ReplicaSet, ServiceAccount};
+use crate::revisions::ControllerRevision;
+use crate::statefulset::StatefulSet;
 use crate::{
-    ControllersConfig, Error, deployment, endpoints, endpointslice, garbage_collector, namespace, node_ipam,
-    node_lifecycle, pod_garbage_collector, replicaset, root_ca, serviceaccount, taint_eviction,
+    ControllersConfig, Error, cronjob, daemonset, deployment, endpoints, endpointslice, garbage_collector, job, limits,
+    namespace, node_ipam, node_lifecycle, pod_garbage_collector, replicaset, root_ca, serviceaccount, statefulset,
+    taint_eviction,
 };
 
 /// What every controller is given.
@@ -54,6 +61,11 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), Error> {
     warm(&informers);
+    let served = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        served = Served::ask(&client) => served.map_err(Error::FenceLost)?,
+    };
+    served.warm(&informers);
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
         () = informers.catch_up() => {}
@@ -80,6 +92,7 @@ pub async fn run(
     all.start("taint-eviction-controller", taint_eviction::run);
     all.start("cidrAllocator", node_ipam::run);
     all.start("pod-garbage-collector-controller", pod_garbage_collector::run);
+    served.start(&mut all);
     all.start("lease", hold);
     tracing::info!(controllers = all.tasks.len(), "controlling");
     all.first_end(&stop).await
@@ -93,6 +106,58 @@ async fn hold(context: Context) -> Result<(), client::Error> {
         &context.stop,
     )
     .await
+}
+
+/// Which of the resources are served that an API server may lack.
+struct Served(Discovery);
+
+impl Served {
+    /// Asks until the API answers; the error is a lost fence.
+    async fn ask(client: &Client) -> Result<Served, client::Error> {
+        loop {
+            match discover(client).await {
+                Ok(discovery) => return Ok(Served(discovery)),
+                Err(error) if error.is_fence_lost() => return Err(error),
+                Err(error) => tracing::warn!(%error, "discovery failed, trying again"),
+            }
+            tokio::time::sleep(limits::NAMESPACE_RETRY).await;
+        }
+    }
+
+    fn has<P: Projection>(&self) -> bool {
+        let served = |d: &crate::discovery::Discovered| d.resource == P::RESOURCE && d.can(&["list", "watch"]);
+        self.0.resources.iter().any(served)
+    }
+
+    fn watch<P: Projection>(&self, informers: &Informers) {
+        if self.has::<P>() {
+            informers.watch::<P>();
+        }
+    }
+
+    fn warm(&self, informers: &Informers) {
+        self.watch::<StatefulSet>(informers);
+        self.watch::<DaemonSet>(informers);
+        self.watch::<ControllerRevision>(informers);
+        self.watch::<Job>(informers);
+        self.watch::<CronJob>(informers);
+    }
+
+    fn start(&self, all: &mut Running) {
+        let revisions = self.has::<ControllerRevision>();
+        if revisions && self.has::<StatefulSet>() {
+            all.start("statefulset-controller", statefulset::run);
+        }
+        if revisions && self.has::<DaemonSet>() {
+            all.start("daemonset-controller", daemonset::run);
+        }
+        if self.has::<Job>() {
+            all.start("job-controller", job::run);
+        }
+        if self.has::<Job>() && self.has::<CronJob>() {
+            all.start("cronjob-controller", cronjob::run);
+        }
+    }
 }
 
 struct Running {

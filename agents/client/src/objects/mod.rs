@@ -2,16 +2,20 @@
 //!
 //! A projection holds what its readers read and nothing else; a reader that needs one more field adds it here.
 
+mod affinity;
 mod node;
 mod pod;
 mod selector;
 mod service;
 
+pub use affinity::{
+    Affinity, NodeAffinity, NodeSelector, NodeSelectorTerm, PodAffinity, PodAffinityTerm, PreferredSchedulingTerm,
+    Requirement, TopologySpreadConstraint, WeightedPodAffinityTerm,
+};
 pub use node::{Address, ContainerImage, NODES, Node, NodeCondition, NodeSpec, NodeStatus, Taint};
 pub use pod::{
-    Affinity, Container, ContainerPort, ContainerStatus, NodeAffinity, NodeSelector, NodeSelectorTerm, PODS, Pod,
-    PodCondition, PodIp, PodSpec, PodStatus, PreferredSchedulingTerm, Requirement, ResourceRequirements,
-    SchedulingGate, Toleration,
+    Container, ContainerPort, ContainerState, ContainerStatus, PODS, Pod, PodCondition, PodIp, PodSpec, PodStatus,
+    ResourceRequirements, SchedulingGate, Terminated, Toleration,
 };
 pub use selector::{LabelSelector, SelectorRequirement};
 pub use service::{

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::LabelSelector;
+use super::{Affinity, LabelSelector, Node, Taint, TopologySpreadConstraint};
 use crate::{Meta, Projection, Resource};
 
 /// The Pod resource.
@@ -35,6 +35,8 @@ pub struct PodSpec {
     pub affinity: Option<Affinity>,
     /// Taints it bears.
     pub tolerations: Vec<Toleration>,
+    /// How it is spread over nodes and zones.
+    pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
     /// Containers that run together.
     pub containers: Vec<Container>,
     /// Containers that run before, one by one (or beside, if they restart always).
@@ -47,6 +49,8 @@ pub struct PodSpec {
     pub scheduler_name: String,
     /// Larger is scheduled first.
     pub priority: Option<i32>,
+    /// `Never` keeps it from taking the place of others; else `PreemptLowerPriority`.
+    pub preemption_policy: String,
     /// What must be cleared before it is scheduled.
     pub scheduling_gates: Vec<SchedulingGate>,
     /// Whether it uses its node's network.
@@ -110,66 +114,6 @@ pub struct ResourceRequirements {
     pub limits: BTreeMap<String, String>,
 }
 
-/// Affinities of a Pod.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Affinity {
-    /// To nodes.
-    pub node_affinity: Option<NodeAffinity>,
-}
-
-/// Affinity to nodes.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(default)]
-pub struct NodeAffinity {
-    /// Must hold.
-    #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution")]
-    pub required: Option<NodeSelector>,
-    /// Counts in scoring.
-    #[serde(rename = "preferredDuringSchedulingIgnoredDuringExecution")]
-    pub preferred: Vec<PreferredSchedulingTerm>,
-}
-
-/// Any of these terms must match.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct NodeSelector {
-    /// The terms.
-    pub node_selector_terms: Vec<NodeSelectorTerm>,
-}
-
-/// All requirements of a term must hold; an empty term matches nothing.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct NodeSelectorTerm {
-    /// On labels.
-    pub match_expressions: Vec<Requirement>,
-    /// On fields (`metadata.name`).
-    pub match_fields: Vec<Requirement>,
-}
-
-/// `key operator values`.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(default)]
-pub struct Requirement {
-    /// Label or field.
-    pub key: String,
-    /// `In`, `NotIn`, `Exists`, `DoesNotExist`, `Gt`, `Lt`.
-    pub operator: String,
-    /// Operands.
-    pub values: Vec<String>,
-}
-
-/// A preference with its weight.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(default)]
-pub struct PreferredSchedulingTerm {
-    /// 1 to 100.
-    pub weight: i64,
-    /// What is preferred.
-    pub preference: NodeSelectorTerm,
-}
-
 /// A taint that is borne.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -224,6 +168,10 @@ pub struct PodStatus {
     pub host_ip: String,
     /// State of the containers.
     pub container_statuses: Vec<ContainerStatus>,
+    /// State of the init containers.
+    pub init_container_statuses: Vec<ContainerStatus>,
+    /// When its kubelet took it up.
+    pub start_time: Option<Timestamp>,
     /// Node a preempting Pod hopes for.
     pub nominated_node_name: String,
 }
@@ -261,6 +209,26 @@ pub struct ContainerStatus {
     pub name: String,
     /// How often it restarted.
     pub restart_count: i32,
+    /// What it does now.
+    pub state: ContainerState,
+}
+
+/// What a container does.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub struct ContainerState {
+    /// Set once it has ended.
+    pub terminated: Option<Terminated>,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Terminated {
+    /// 0 is well.
+    pub exit_code: i32,
+    /// When.
+    pub finished_at: Option<Timestamp>,
 }
 
 impl Pod {
@@ -289,6 +257,21 @@ impl Pod {
     /// Whether it counts towards its owner's replicas: not ended and not being deleted.
     pub fn is_active(&self) -> bool {
         !self.is_terminal() && !self.metadata.is_deleting()
+    }
+
+    /// Whether its `nodeSelector` and its required node affinity allow this node.
+    pub fn may_run_on(&self, node: &Node) -> bool {
+        let labels = &node.metadata.labels;
+        let selected = self.spec.node_selector.iter().all(|(k, v)| labels.get(k) == Some(v));
+        let affinity = self.spec.affinity.as_ref().and_then(|a| a.node_affinity.as_ref());
+        let required = affinity.and_then(|a| a.required.as_ref());
+        selected && required.is_none_or(|r| r.matches(node))
+    }
+
+    /// Whether one of its tolerations bears this taint.
+    pub fn tolerates(&self, taint: &Taint) -> bool {
+        let bears = |t: &Toleration| t.tolerates(&taint.key, &taint.value, &taint.effect);
+        self.spec.tolerations.iter().any(bears)
     }
 
     /// Whether `selector` selects it.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{conditions, hash, history, revision, rolling, scale, status};
+use super::{conditions, history, revision, rolling, scale, status};
+use crate::hash;
 use crate::objects::{Deployment, DeploymentStatus, ReplicaSet};
 
 /// What is observed.

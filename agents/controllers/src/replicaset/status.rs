@@ -7,6 +7,7 @@ use client::objects::Pod;
 use jiff::Timestamp;
 
 use crate::objects::{Condition, ReplicaSet, ReplicaSetStatus, template_labels};
+use crate::pods::until_available;
 
 /// The status, and when to look again because a Pod becomes available by the passing of time. `failure` says why the last
 /// attempt to reach `wanted` (more or fewer) failed.
@@ -33,16 +34,6 @@ pub(super) fn status(
         conditions: conditions(&set.status.conditions, failure, wanted, now),
     };
     (status, waits.into_iter().min())
-}
-
-/// How long a ready Pod still has to stay ready to count as available; `None` if it does.
-pub(crate) fn until_available(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> Option<Duration> {
-    if min_ready_seconds <= 0 {
-        return None;
-    }
-    let since = pod.ready_since().unwrap_or(now);
-    let left = i64::from(min_ready_seconds) * 1000 - (now.as_millisecond() - since.as_millisecond());
-    (left > 0).then(|| Duration::from_millis(left as u64))
 }
 
 fn conditions(current: &[Condition], failure: Option<String>, wanted: i64, now: Timestamp) -> Vec<Condition> {

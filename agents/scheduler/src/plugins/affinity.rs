@@ -1,18 +1,11 @@
 //! `nodeSelector` and node affinity.
 
-use client::objects::{Node, NodeAffinity, NodeSelectorTerm, Pod, Requirement};
+use client::objects::{Node, Pod};
 
 use super::Reasons;
 
 pub fn filter(pod: &Pod, node: &Node) -> Result<(), Reasons> {
-    let labels = &node.metadata.labels;
-    let selected = pod
-        .spec
-        .node_selector
-        .iter()
-        .all(|(key, value)| labels.get(key) == Some(value));
-    let required = node_affinity(pod).and_then(|a| a.required.as_ref());
-    if selected && required.is_none_or(|r| r.node_selector_terms.iter().any(|term| matches(term, node))) {
+    if pod.may_run_on(node) {
         return Ok(());
     }
     Err(vec!["node(s) didn't match Pod's node affinity/selector".into()])
@@ -20,48 +13,19 @@ pub fn filter(pod: &Pod, node: &Node) -> Result<(), Reasons> {
 
 /// The sum of the weights of the preferences that the node meets.
 pub fn preference(pod: &Pod, node: &Node) -> i64 {
-    let preferred = node_affinity(pod).map(|a| a.preferred.as_slice()).unwrap_or_default();
-    preferred
-        .iter()
-        .filter(|p| matches(&p.preference, node))
-        .map(|p| p.weight)
-        .sum()
-}
-
-fn node_affinity(pod: &Pod) -> Option<&NodeAffinity> {
-    pod.spec.affinity.as_ref()?.node_affinity.as_ref()
-}
-
-/// All requirements of a term hold; an empty term matches nothing.
-fn matches(term: &NodeSelectorTerm, node: &Node) -> bool {
-    let empty = term.match_expressions.is_empty() && term.match_fields.is_empty();
-    let label = |r: &Requirement| holds(r, node.metadata.labels.get(&r.key).map(String::as_str));
-    let field = |r: &Requirement| r.key == "metadata.name" && holds(r, Some(&node.metadata.name));
-    !empty && term.match_expressions.iter().all(label) && term.match_fields.iter().all(field)
-}
-
-fn holds(requirement: &Requirement, value: Option<&str>) -> bool {
-    let listed = |value: &str| requirement.values.iter().any(|v| v == value);
-    match requirement.operator.as_str() {
-        "In" => value.is_some_and(listed),
-        "NotIn" => !value.is_some_and(listed),
-        "Exists" => value.is_some(),
-        "DoesNotExist" => value.is_none(),
-        "Gt" => compared(requirement, value).is_some_and(|(have, want)| have > want),
-        "Lt" => compared(requirement, value).is_some_and(|(have, want)| have < want),
-        _ => false,
-    }
-}
-
-fn compared(requirement: &Requirement, value: Option<&str>) -> Option<(i64, i64)> {
-    Some((value?.parse().ok()?, requirement.values.first()?.parse().ok()?))
+    let affinity = pod.spec.affinity.as_ref().and_then(|a| a.node_affinity.as_ref());
+    let preferred = affinity.map(|a| a.preferred.as_slice()).unwrap_or_default();
+    let met = preferred.iter().filter(|p| p.preference.matches(node));
+    met.map(|p| p.weight).sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::plugins::fixtures;
-    use client::objects::{Affinity, NodeSelector, PreferredSchedulingTerm};
+    use client::objects::{
+        Affinity, NodeAffinity, NodeSelector, NodeSelectorTerm, PreferredSchedulingTerm, Requirement,
+    };
 
     fn requirement(key: &str, operator: &str, values: &[&str]) -> Requirement {
         Requirement {
@@ -95,7 +59,7 @@ mod tests {
         ];
         for (operator, values, value, expected) in table {
             assert_eq!(
-                holds(&requirement("k", operator, values), value),
+                requirement("k", operator, values).holds(value),
                 expected,
                 "{operator} {values:?} {value:?}"
             );
@@ -114,7 +78,10 @@ mod tests {
                 required,
                 ..NodeAffinity::default()
             });
-            pod.spec.affinity = Some(Affinity { node_affinity });
+            pod.spec.affinity = Some(Affinity {
+                node_affinity,
+                ..Affinity::default()
+            });
             filter(&pod, &node).is_ok()
         };
         let here = || term(vec![requirement("kubernetes.io/hostname", "In", &["n"])]);
@@ -137,6 +104,7 @@ mod tests {
                 preferred,
                 ..NodeAffinity::default()
             }),
+            ..Affinity::default()
         });
         assert_eq!(preference(&pod, &fixtures::node("n", "1")), 15);
     }

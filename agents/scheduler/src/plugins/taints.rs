@@ -5,7 +5,7 @@ use client::objects::{Node, Pod, Taint};
 use super::Reasons;
 
 pub fn filter(pod: &Pod, node: &Node) -> Result<(), Reasons> {
-    let repels = |taint: &&Taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute") && !borne(pod, taint);
+    let repels = |taint: &&Taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute") && !pod.tolerates(taint);
     match node.spec.taints.iter().find(repels) {
         Some(taint) => Err(vec![format!(
             "node(s) had untolerated taint {{{}: {}}}",
@@ -21,15 +21,8 @@ pub fn prefer_no_schedule(pod: &Pod, node: &Node) -> i64 {
         .spec
         .taints
         .iter()
-        .filter(|t| t.effect == "PreferNoSchedule" && !borne(pod, t));
+        .filter(|t| t.effect == "PreferNoSchedule" && !pod.tolerates(t));
     i64::try_from(against.count()).unwrap_or(i64::MAX)
-}
-
-fn borne(pod: &Pod, taint: &Taint) -> bool {
-    pod.spec
-        .tolerations
-        .iter()
-        .any(|t| t.tolerates(&taint.key, &taint.value, &taint.effect))
 }
 
 #[cfg(test)]

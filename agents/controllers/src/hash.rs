@@ -6,7 +6,7 @@ use serde_json::Value;
 const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// A short, stable text for a template. `collisions` gives other texts for the same template.
-pub(super) fn template_hash(template: &Value, collisions: Option<i32>) -> String {
+pub(crate) fn template_hash(template: &Value, collisions: Option<i32>) -> String {
     // Maps of `Value` are sorted, so the same template always gives the same bytes.
     let mut bytes = template.to_string().into_bytes();
     if let Some(collisions) = collisions {

@@ -1,0 +1,119 @@
+//! What the controller reads and writes of a StatefulSet.
+
+use client::objects::LabelSelector;
+use client::{Meta, Projection, Resource};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::objects::Condition;
+use crate::percent::resolve;
+
+pub(crate) const STATEFUL_SETS: Resource = Resource::namespaced("apps", "v1", "StatefulSet", "statefulsets");
+
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct StatefulSet {
+    pub metadata: Meta,
+    pub spec: Spec,
+    pub status: Status,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Spec {
+    /// Absent means 1.
+    pub replicas: Option<i32>,
+    pub selector: LabelSelector,
+    pub template: Value,
+    pub volume_claim_templates: Vec<Value>,
+    pub service_name: String,
+    /// `OrderedReady` (also if empty) or `Parallel`.
+    pub pod_management_policy: String,
+    pub update_strategy: UpdateStrategy,
+    pub revision_history_limit: Option<usize>,
+    pub min_ready_seconds: i32,
+    pub ordinals: Option<Ordinals>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct UpdateStrategy {
+    /// `RollingUpdate` (also if empty) or `OnDelete`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub rolling_update: Option<RollingUpdate>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct RollingUpdate {
+    /// Pods below this ordinal keep the current revision.
+    pub partition: Option<i32>,
+    /// Number or percentage; absent means 1.
+    pub max_unavailable: Option<Value>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Ordinals {
+    /// The first ordinal.
+    pub start: i32,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Status {
+    pub observed_generation: i64,
+    pub replicas: i32,
+    pub ready_replicas: i32,
+    pub current_replicas: i32,
+    pub updated_replicas: i32,
+    pub available_replicas: i32,
+    pub current_revision: String,
+    pub update_revision: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collision_count: Option<i32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+impl StatefulSet {
+    /// The ordinals its Pods have.
+    pub fn ordinals(&self) -> std::ops::Range<i32> {
+        let start = self.spec.ordinals.as_ref().map_or(0, |o| o.start.max(0));
+        start..start.saturating_add(self.spec.replicas.unwrap_or(1).max(0))
+    }
+
+    /// Whether Pods come and go one after the other.
+    pub fn ordered(&self) -> bool {
+        self.spec.pod_management_policy != "Parallel"
+    }
+
+    /// Whether Pods of an old template are replaced by themselves.
+    pub fn rolls(&self) -> bool {
+        self.spec.update_strategy.kind != "OnDelete"
+    }
+
+    /// Pods below this ordinal keep the current revision.
+    pub fn partition(&self) -> i32 {
+        let rolling = self.spec.update_strategy.rolling_update.as_ref();
+        rolling.and_then(|r| r.partition).unwrap_or(0)
+    }
+
+    /// How many Pods a rolling update may have unavailable; at least one, or nothing could move.
+    pub fn max_unavailable(&self) -> i32 {
+        let rolling = self.spec.update_strategy.rolling_update.as_ref();
+        let value = rolling.and_then(|r| r.max_unavailable.as_ref());
+        value
+            .map_or(1, |v| resolve(v, self.spec.replicas.unwrap_or(1), true))
+            .max(1)
+    }
+}
+
+impl Projection for StatefulSet {
+    const RESOURCE: Resource = STATEFUL_SETS;
+
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+}
