@@ -111,17 +111,12 @@ async fn answer(
     let resolver = Resolver::new(zone.clone(), &domain, forwarder);
     tokio::select! {
         result = serve(resolver, sockets, stop) => result,
-        result = follow(config, informers, &zone, stop) => result,
+        result = follow(config, informers, &zone) => result,
     }
 }
 
 /// Keeps the zone equal to the API's objects.
-async fn follow(
-    config: &Config,
-    informers: Informers,
-    zone: &ArcSwapOption<Zone>,
-    stop: &CancellationToken,
-) -> Result<(), Error> {
+async fn follow(config: &Config, informers: Informers, zone: &ArcSwapOption<Zone>) -> Result<(), Error> {
     let (services, slices) = (informers.watch::<Service>(), informers.watch::<EndpointSlice>());
     let changed = Arc::new(Notify::new());
     let (on_service, on_slice) = (changed.clone(), changed.clone());
