@@ -33,7 +33,7 @@ impl fmt::Display for Unplaced {
 
 /// The best node for a Pod. Among equals, `dice` decides, so that equal nodes share the load.
 pub fn place(pod: &Pod, nodes: &Nodes, dice: u64) -> Result<String, Unplaced> {
-    let candidate = Candidate::new(pod);
+    let candidate = Candidate::new(pod, nodes);
     let fitting = fitting(&candidate, nodes)?;
     let scores = plugins::score(&candidate, &fitting, nodes);
     let best = scores.iter().copied().max().unwrap_or(0);
@@ -56,7 +56,7 @@ fn fitting<'a>(candidate: &Candidate, nodes: &'a Nodes) -> Result<Vec<(&'a Node,
     };
     for (node, info) in nodes.iter() {
         unplaced.nodes += 1;
-        match plugins::filter(candidate, node, info) {
+        match plugins::filter(candidate, node, info, nodes) {
             Ok(()) => fitting.push((node, info)),
             Err(reasons) => reasons
                 .into_iter()

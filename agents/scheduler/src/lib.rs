@@ -12,8 +12,8 @@
 //! longer holds the fence. A node is never filled beyond what it offers by Pods that this scheduler placed.
 //!
 //! # Left out
-//! Preemption, inter-Pod affinity and hard topology spreading constraints, volume plugins, dynamic resources, profiles
-//! and extenders, sampling of nodes in large clusters. A Pod that asks for one of these is scheduled as if it had not.
+//! Preemption, volume plugins, dynamic resources, profiles and extenders, sampling of nodes in large clusters. A Pod that
+//! asks for one of these is scheduled as if it had not.
 
 mod cycle;
 mod limits;

@@ -27,6 +27,8 @@ pub struct Nodes {
     by_name: BTreeMap<String, NodeInfo>,
     /// Uid of every counted Pod to the name of its node. Holds exactly the Pods in `by_name`.
     places: HashMap<String, String>,
+    /// The labels of the namespaces: affinities choose among them.
+    namespaces: HashMap<String, BTreeMap<String, String>>,
 }
 
 impl Nodes {
@@ -41,6 +43,20 @@ impl Nodes {
         let info = self.by_name.entry(node.metadata.name.clone()).or_default();
         info.offered = Requests::of_node(&node);
         info.node = Some(node);
+    }
+
+    /// A namespace has these labels.
+    pub fn set_namespace(&mut self, name: &str, labels: BTreeMap<String, String>) {
+        self.namespaces.insert(name.to_owned(), labels);
+    }
+
+    pub fn remove_namespace(&mut self, name: &str) {
+        self.namespaces.remove(name);
+    }
+
+    /// The labels of a namespace, if it is known.
+    pub fn namespace_labels(&self, name: &str) -> Option<&BTreeMap<String, String>> {
+        self.namespaces.get(name)
     }
 
     pub fn remove_node(&mut self, name: &str) {

@@ -135,8 +135,20 @@ impl Queue {
 
     /// The cluster changed in a way that may make room: unschedulable Pods are tried again once they have backed off.
     pub fn cluster_changed(&mut self) {
+        self.release_if(|_| true);
+    }
+
+    /// A Pod was placed, or its labels changed: those may fit now that ask where other Pods are.
+    pub fn neighbours_changed(&mut self) {
+        self.release_if(|pod| {
+            let near = |a: &client::objects::Affinity| a.pod_affinity.is_some() || a.pod_anti_affinity.is_some();
+            pod.spec.affinity.as_ref().is_some_and(near) || !pod.spec.topology_spread_constraints.is_empty()
+        });
+    }
+
+    fn release_if(&mut self, concerns: impl Fn(&Pod) -> bool) {
         self.changes += 1;
-        for waiting in self.pods.values_mut() {
+        for waiting in self.pods.values_mut().filter(|w| concerns(&w.pod)) {
             if let Place::Unschedulable(since) = waiting.place {
                 let doublings = waiting.failures.saturating_sub(1).min(10);
                 let wait = BACKOFF_MIN.saturating_mul(1 << doublings).min(BACKOFF_MAX);
@@ -229,6 +241,22 @@ mod tests {
         queue.unschedulable("p", now);
         assert_eq!(queue.wake(), Some(now + UNSCHEDULABLE_MAX));
         assert!(popped(&mut queue, now + UNSCHEDULABLE_MAX).is_some());
+    }
+
+    #[test]
+    fn a_neighbour_wakes_those_who_ask_for_neighbours() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        let mut social = Pod::clone(&pod("social", "1"));
+        social.spec.topology_spread_constraints = vec![Default::default()];
+        for waiting in [Arc::new(social), pod("solitary", "1")] {
+            let uid = waiting.metadata.uid.clone();
+            queue.set(waiting);
+            queue.pop(now);
+            queue.unschedulable(&uid, now);
+        }
+        queue.neighbours_changed();
+        assert_eq!(popped(&mut queue, now + BACKOFF_MIN).as_deref(), Some("social"));
+        assert_eq!(popped(&mut queue, now + BACKOFF_MIN), None);
     }
 
     #[test]

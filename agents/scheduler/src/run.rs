@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use client::objects::{NODES, Node, PODS, Pod};
+use client::objects::{NODES, Namespace, Node, PODS, Pod};
 use client::{Change, Client, Informers, Key, ObjectReference, Recorder, Subscription, election};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -36,9 +36,10 @@ struct Scheduler {
 /// Places Pods until `stop`, or until the fence is lost.
 pub async fn run(config: Config, client: Client, informers: Informers, stop: CancellationToken) -> Result<(), Error> {
     let (pods, nodes) = (informers.watch::<Pod>(), informers.watch::<Node>());
+    let namespaces = informers.watch::<Namespace>();
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        () = async { pods.synced().await; nodes.synced().await } => {}
+        () = async { pods.synced().await; nodes.synced().await; namespaces.synced().await } => {}
     }
     let scheduler = Arc::new(Scheduler {
         recorder: Recorder::new(client.clone(), config.scheduler_name.clone(), ""),
@@ -49,8 +50,9 @@ pub async fn run(config: Config, client: Client, informers: Informers, stop: Can
         config,
     });
     // Nodes first, so that the first Pod already finds them all.
-    let (on_node, on_pod) = (scheduler.clone(), scheduler.clone());
-    let _subscriptions: [Subscription; 2] = [
+    let (on_node, on_pod, on_namespace) = (scheduler.clone(), scheduler.clone(), scheduler.clone());
+    let _subscriptions: [Subscription; 3] = [
+        namespaces.subscribe(move |change| on_namespace.namespace_changed(change)),
         nodes.subscribe(move |change| on_node.node_changed(change)),
         pods.subscribe(move |change| on_pod.pod_changed(change)),
     ];
@@ -78,6 +80,19 @@ impl Scheduler {
         self.changed.notify_one();
     }
 
+    fn namespace_changed(&self, change: &Change<Namespace>) {
+        let mut state = self.state.lock();
+        let namespace = &change.object().metadata;
+        match change {
+            Change::Deleted(_) => state.nodes.remove_namespace(&namespace.name),
+            _ => state.nodes.set_namespace(&namespace.name, namespace.labels.clone()),
+        }
+        if change.old().is_some_and(|old| old.metadata.labels != namespace.labels) {
+            state.queue.cluster_changed();
+            self.changed.notify_one();
+        }
+    }
+
     fn pod_changed(&self, change: &Change<Pod>) {
         let mut state = self.state.lock();
         let pod = change.object();
@@ -98,6 +113,10 @@ impl Scheduler {
         }
         if !gone && !pod.spec.node_name.is_empty() {
             state.queue.remove(uid);
+            let same = |old: &Pod| old.metadata.labels == pod.metadata.labels && !old.spec.node_name.is_empty();
+            if !change.old().is_some_and(|old| same(old)) {
+                state.queue.neighbours_changed();
+            }
             state.nodes.set_pod(pod.clone());
         } else if !gone && self.is_ours(pod) && !state.nodes.counts(uid) {
             state.queue.set(pod.clone());

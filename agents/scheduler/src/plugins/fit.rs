@@ -88,8 +88,11 @@ mod tests {
         nodes.assume(pod("other", "1500m"), "n");
         let (_, info) = nodes.iter().next().unwrap();
         let (small, large) = (pod("s", "500m"), pod("l", "501m"));
-        assert!(filter(&Candidate::new(&small), info).is_ok());
-        assert_eq!(filter(&Candidate::new(&large), info).unwrap_err(), ["Insufficient cpu"]);
+        assert!(filter(&Candidate::new(&small, &nodes), info).is_ok());
+        assert_eq!(
+            filter(&Candidate::new(&large, &nodes), info).unwrap_err(),
+            ["Insufficient cpu"]
+        );
     }
 
     #[test]
@@ -100,7 +103,7 @@ mod tests {
             nodes.assume(pod(&format!("p{index}"), "0"), "n");
         }
         let extra = pod("extra", "0");
-        let reasons = filter(&Candidate::new(&extra), nodes.iter().next().unwrap().1).unwrap_err();
+        let reasons = filter(&Candidate::new(&extra, &nodes), nodes.iter().next().unwrap().1).unwrap_err();
         assert_eq!(reasons, ["Too many pods"]);
     }
 
@@ -111,7 +114,7 @@ mod tests {
         nodes.set_node(node("b", "2"));
         nodes.assume(pod("other", "1"), "a");
         let wanted = pod("p", "500m");
-        let candidate = Candidate::new(&wanted);
+        let candidate = Candidate::new(&wanted, &nodes);
         let scores: Vec<i64> = nodes
             .iter()
             .map(|(_, info)| least_allocated(&candidate, info))

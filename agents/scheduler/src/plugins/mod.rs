@@ -4,8 +4,10 @@ mod affinity;
 mod fit;
 mod host_ports;
 mod node_name;
+mod pod_affinity;
 mod spread;
 mod taints;
+mod topology;
 mod unschedulable;
 
 use client::objects::{Node, Pod};
@@ -17,13 +19,18 @@ use crate::{NodeInfo, Nodes, Requests};
 pub struct Candidate<'a> {
     pub pod: &'a Pod,
     pub requests: Requests,
+    near: pod_affinity::State,
+    spread: topology::State<'a>,
 }
 
 impl<'a> Candidate<'a> {
-    pub fn new(pod: &'a Pod) -> Candidate<'a> {
+    /// A Pod to be placed among these nodes.
+    pub fn new(pod: &'a Pod, nodes: &Nodes) -> Candidate<'a> {
         Candidate {
             pod,
             requests: Requests::of_pod(&pod.spec),
+            near: pod_affinity::State::new(pod, nodes),
+            spread: topology::State::new(pod, nodes),
         }
     }
 }
@@ -32,18 +39,23 @@ impl<'a> Candidate<'a> {
 pub type Reasons = Vec<String>;
 
 /// Every filter, cheapest and most telling first. The first that objects decides; kube-scheduler's order.
-pub fn filter(candidate: &Candidate, node: &Node, info: &NodeInfo) -> Result<(), Reasons> {
+pub fn filter(candidate: &Candidate, node: &Node, info: &NodeInfo, all: &Nodes) -> Result<(), Reasons> {
     unschedulable::filter(candidate.pod, node)?;
     node_name::filter(candidate.pod, node)?;
     taints::filter(candidate.pod, node)?;
     affinity::filter(candidate.pod, node)?;
     host_ports::filter(candidate.pod, info)?;
-    fit::filter(candidate, info)
+    fit::filter(candidate, info)?;
+    candidate.spread.filter(node)?;
+    candidate.near.filter(candidate.pod, node, all)
 }
 
 /// The nodes' total scores, in the order given. Weights are kube-scheduler's.
 pub fn score(candidate: &Candidate, fitting: &[(&Node, &NodeInfo)], all: &Nodes) -> Vec<i64> {
-    let plugins: [(i64, Vec<i64>); 5] = [
+    // The soft constraints of the Pod itself take the place of the default spreading.
+    let crowding = candidate.spread.crowding(fitting);
+    let crowding = crowding.unwrap_or_else(|| spread::crowding(candidate.pod, fitting, all));
+    let plugins: [(i64, Vec<i64>); 6] = [
         (
             3,
             normalised(
@@ -69,14 +81,12 @@ pub fn score(candidate: &Candidate, fitting: &[(&Node, &NodeInfo)], all: &Nodes)
                 .map(|(_, info)| fit::least_allocated(candidate, info))
                 .collect(),
         ),
-        (
-            2,
-            normalised(spread::crowding(candidate.pod, fitting, all).into_iter(), true),
-        ),
+        (2, normalised(crowding.into_iter(), true)),
         (
             1,
             fitting.iter().map(|(_, info)| fit::balanced(candidate, info)).collect(),
         ),
+        (2, candidate.near.scores(fitting)),
     ];
     (0..fitting.len())
         .map(|node| plugins.iter().map(|(weight, scores)| weight * scores[node]).sum())
