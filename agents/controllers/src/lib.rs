@@ -13,7 +13,7 @@
 //!
 //! A controller whose resource the API server does not serve is not started.
 //!
-//! **Left out** so far: replicationcontroller, autoscaling, disruption budgets, resource quota, volumes, certificates,
+//! **Left out** so far: replicationcontroller, autoscaling, resource quota, volumes, certificates,
 //! tokens, endpoint slice mirroring.
 
 mod claim;
@@ -22,6 +22,7 @@ mod cronjob;
 mod daemonset;
 mod deployment;
 mod discovery;
+mod disruption;
 mod endpoints;
 mod endpointslice;
 mod error;

@@ -20,6 +20,9 @@ pub const JOB_BACKOFF_MIN: Duration = Duration::from_secs(10);
 /// The longest a Job waits after a failed Pod.
 pub const JOB_BACKOFF_MAX: Duration = Duration::from_secs(600);
 
+/// How long an allowed eviction is waited for before it is taken not to come.
+pub const DISRUPTION_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// Deletions on their way at a time.
 pub const DELETES_IN_FLIGHT_MAX: usize = 32;
 

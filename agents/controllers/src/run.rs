@@ -11,14 +11,15 @@ use tokio_util::sync::CancellationToken;
 use crate::cronjob::CronJob;
 use crate::daemonset::DaemonSet;
 use crate::discovery::{Discovery, discover};
+use crate::disruption::Budget;
 use crate::job::Job;
 use crate::objects::{ConfigMap, Deployment, ReplicaSet, ServiceAccount};
 use crate::revisions::ControllerRevision;
 use crate::statefulset::StatefulSet;
 use crate::{
-    ControllersConfig, Error, cronjob, daemonset, deployment, endpoints, endpointslice, garbage_collector, job, limits,
-    namespace, node_ipam, node_lifecycle, pod_garbage_collector, replicaset, root_ca, serviceaccount, statefulset,
-    taint_eviction,
+    ControllersConfig, Error, cronjob, daemonset, deployment, disruption, endpoints, endpointslice, garbage_collector,
+    job, limits, namespace, node_ipam, node_lifecycle, pod_garbage_collector, replicaset, root_ca, serviceaccount,
+    statefulset, taint_eviction,
 };
 
 /// What every controller is given.
@@ -141,6 +142,7 @@ impl Served {
         self.watch::<ControllerRevision>(informers);
         self.watch::<Job>(informers);
         self.watch::<CronJob>(informers);
+        self.watch::<Budget>(informers);
     }
 
     fn start(&self, all: &mut Running) {
@@ -153,6 +155,10 @@ impl Served {
         }
         if self.has::<Job>() {
             all.start("job-controller", job::run);
+        }
+        if self.has::<Budget>() {
+            let stateful = self.has::<StatefulSet>();
+            all.start("controllermanager", move |context| disruption::run(context, stateful));
         }
         if self.has::<Job>() && self.has::<CronJob>() {
             all.start("cronjob-controller", cronjob::run);

@@ -26,10 +26,10 @@ use crate::pods::{Hand, by_controller, claimable, concerned};
 use crate::revisions::{self, ControllerRevision, Made, needed};
 use crate::run::Context;
 use crate::status;
-use objects::{STATEFUL_SETS, Status};
+use objects::Status;
 use plan::{Plan, plan};
 
-pub(crate) use objects::StatefulSet;
+pub(crate) use objects::{STATEFUL_SETS, StatefulSet};
 
 const CLAIMS: Resource = Resource::namespaced("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims");
 

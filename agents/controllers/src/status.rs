@@ -13,11 +13,16 @@ pub(crate) async fn write<S: Serialize + PartialEq>(
     old: &S,
     new: &S,
 ) -> Result<(), Error> {
-    if old == new {
-        return Ok(());
+    match old == new {
+        true => Ok(()),
+        false => write_value(client, kind, object, json!(new)).await,
     }
+}
+
+/// Writes a status, which may hold `null` for what is to be taken away.
+pub(crate) async fn write_value(client: &Client, kind: &Resource, object: &Meta, status: Value) -> Result<(), Error> {
     let metadata = json!({ "resourceVersion": object.resource_version });
-    let body = json!({ "metadata": metadata, "status": new });
+    let body = json!({ "metadata": metadata, "status": status });
     let key = object.key();
     match client
         .patch::<Value>(kind, &key, Some("status"), Patch::Merge, &body)

@@ -126,8 +126,9 @@ impl View<'_> {
         let first_unwell = all.into_iter().find(|p| !self.is_well(p)).map(|p| &p.metadata.uid);
         for pod in self.condemned.values().rev() {
             // One that is not well waits for those before it to be mended, unless it is the first of them itself.
-            let waits = !self.is_well(pod) && first_unwell != Some(&pod.metadata.uid);
-            if !pod.metadata.is_deleting() && !(self.set.ordered() && waits) {
+            let unwell = !self.is_well(pod) && first_unwell != Some(&pod.metadata.uid);
+            let waits = unwell && self.set.ordered();
+            if !waits && !pod.metadata.is_deleting() {
                 plan.delete.push(pod.clone());
             }
             if self.set.ordered() {

@@ -65,3 +65,31 @@ async fn a_services_endpoints_are_its_ready_pods() {
         .until("/api/v1/namespaces/default/endpoints/web", addresses)
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_says_how_many_pods_may_go() {
+    const BUDGETS: &str = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    let cluster = Cluster::ready().await;
+    let spec = json!({ "maxUnavailable": 1, "selector": { "matchLabels": { "app": "web" } } });
+    let budget = json!({ "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+        "metadata": { "name": "web" }, "spec": spec });
+    cluster.create(BUDGETS, budget).await;
+    cluster.create(DEPLOYMENTS, deployment("web", 3)).await;
+    cluster.count(PODS, 3).await;
+    let path = format!("{BUDGETS}/web");
+    let shows = |status: &Value, allowed: i64, healthy: i64| {
+        let numbers = ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"];
+        numbers.map(|n| status["status"][n].as_i64()) == [allowed, healthy, 2, 3].map(Some)
+    };
+    cluster.until(&path, |b| shows(b, 0, 0)).await;
+    run_pods(&cluster).await;
+    cluster.until(&path, |b| shows(b, 1, 3)).await;
+    let name = cluster.items(PODS).await[0]["metadata"]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": name } });
+    cluster.create(&format!("{PODS}/{name}/eviction"), eviction).await;
+    // Its successor is not ready, so nobody else may go.
+    cluster.until(&path, |b| shows(b, 0, 2)).await;
+}
