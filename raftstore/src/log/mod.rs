@@ -31,6 +31,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use openraft::AsyncRuntime;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -106,8 +107,8 @@ struct Work {
 }
 
 impl<D: Disk> Log<D> {
-    /// Recovers the log of `disk` and starts its writer on the current tokio runtime.
-    pub async fn open(disk: D, options: LogOptions) -> Result<Self, LogError> {
+    /// Recovers the log of `disk` and starts its writer on the current runtime `R`.
+    pub async fn open<R: AsyncRuntime>(disk: D, options: LogOptions) -> Result<Self, LogError> {
         let disk = Arc::new(disk);
         let (scanned, cache_bytes) = (disk.clone(), options.cache_bytes);
         let mut recovered = disk
@@ -129,7 +130,8 @@ impl<D: Disk> Log<D> {
             rounds: watch::Sender::new(Ok(0)),
         });
         let (queue, work) = mpsc::unbounded_channel();
-        tokio::spawn(write(shared.clone(), writer, work));
+        // Detached: it ends with the last handle of the log.
+        drop(R::spawn(write::<R, D>(shared.clone(), writer, work)));
         Ok(Self { shared, queue })
     }
 
@@ -264,6 +266,15 @@ impl<D: Disk> Log<D> {
         flushed.await.unwrap_or_else(|_| Err(self.stopped()))
     }
 
+    /// Returns once the log stopped for good, with the reason.
+    pub async fn wait_stopped(&self) -> String {
+        let mut rounds = self.shared.rounds.subscribe();
+        match rounds.wait_for(Result::is_err).await.as_deref() {
+            Ok(Err(reason)) => reason.clone(),
+            _ => "its writer ended".to_owned(),
+        }
+    }
+
     /// Waits until entry `index` is durable here.
     pub async fn wait_durable(&self, index: u64) -> io::Result<()> {
         let mut rounds = self.shared.rounds.subscribe();
@@ -367,7 +378,11 @@ fn unwrap_log_error(error: io::Error) -> LogError {
 }
 
 /// The writer's loop: one round per drained queue.
-async fn write<D: Disk>(shared: Arc<Shared<D>>, mut writer: Writer<D>, mut queue: mpsc::UnboundedReceiver<Work>) {
+async fn write<R: AsyncRuntime, D: Disk>(
+    shared: Arc<Shared<D>>,
+    mut writer: Writer<D>,
+    mut queue: mpsc::UnboundedReceiver<Work>,
+) {
     let mut spare = None;
     while let Some(first) = queue.recv().await {
         let (records, durable, waiting) = drain(first, &mut queue);
@@ -389,7 +404,7 @@ async fn write<D: Disk>(shared: Arc<Shared<D>>, mut writer: Writer<D>, mut queue
         if spare.is_none()
             && let Some((name, bytes)) = writer.wants_spare()
         {
-            spare = Some(create_spare(shared.disk.clone(), name, bytes));
+            spare = Some(create_spare::<R, D>(shared.disk.clone(), name, bytes));
         }
     }
 }
@@ -447,9 +462,9 @@ fn stop<D: Disk>(shared: &Shared<D>, error: &io::Error, waiting: Vec<Done>, mut 
         .for_each(|done| done(Err(LogError::Stopped(reason.clone()).into())));
 }
 
-fn create_spare<D: Disk>(disk: Arc<D>, name: String, bytes: u64) -> oneshot::Receiver<String> {
+fn create_spare<R: AsyncRuntime, D: Disk>(disk: Arc<D>, name: String, bytes: u64) -> oneshot::Receiver<String> {
     let (send, receive) = oneshot::channel();
-    tokio::spawn(async move {
+    drop(R::spawn(async move {
         let creator = disk.clone();
         let created = disk.offload(move || creator.create(&name, bytes).map(|_| name)).await;
         match created {
@@ -457,7 +472,7 @@ fn create_spare<D: Disk>(disk: Arc<D>, name: String, bytes: u64) -> oneshot::Rec
             // Not fatal: the next roll tries again, in line.
             Err(error) => tracing::warn!(%error, "could not prepare the next log segment"),
         }
-    });
+    }));
     receive
 }
 

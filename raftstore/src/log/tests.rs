@@ -1,6 +1,7 @@
 //! Recovery: what a crash, a damaged disk or a clean restart leaves of the log.
 
 use super::*;
+use openraft::impls::TokioRuntime;
 
 const SEGMENT: u64 = 32 << 10;
 
@@ -25,7 +26,9 @@ fn entry(term: u64, index: u64, bytes: usize) -> Entry {
 }
 
 async fn open(disk: &MemoryDisk) -> Log<MemoryDisk> {
-    Log::open(disk.clone(), options()).await.expect("the log opens")
+    Log::open::<TokioRuntime>(disk.clone(), options())
+        .await
+        .expect("the log opens")
 }
 
 async fn append(log: &Log<MemoryDisk>, entries: Vec<Entry>) {
@@ -84,7 +87,7 @@ async fn entries_are_readable_at_once_and_durable_only_after_the_sync() {
 #[tokio::test]
 async fn the_log_rolls_over_many_segments_and_reads_evicted_entries_from_disk() {
     let disk = MemoryDisk::new();
-    let log = Log::open(
+    let log = Log::open::<TokioRuntime>(
         disk.clone(),
         LogOptions {
             cache_bytes: 0,
@@ -257,7 +260,7 @@ async fn a_flipped_bit_below_the_synced_offset_refuses_to_start() {
     drop(log);
     let name = segment::segment_name(1);
     disk.flip_bit(&name, segment::SEGMENT_HEADER_BYTES + 200, 3);
-    match Log::open(disk, options()).await {
+    match Log::open::<TokioRuntime>(disk, options()).await {
         Err(LogError::Corrupt { file, offset, .. }) => {
             assert_eq!(file, name);
             assert!((segment::SEGMENT_HEADER_BYTES..segment::SEGMENT_HEADER_BYTES + 400).contains(&offset));
@@ -277,7 +280,7 @@ async fn a_flipped_bit_in_any_but_the_last_segment_refuses_to_start() {
     for offset in [9, segment::SEGMENT_HEADER_BYTES + 5, SEGMENT / 2] {
         let name = segment::segment_name(2);
         disk.flip_bit(&name, offset, 0);
-        let refused = Log::open(disk.clone(), options()).await;
+        let refused = Log::open::<TokioRuntime>(disk.clone(), options()).await;
         assert!(
             matches!(&refused, Err(LogError::Corrupt { file, .. }) if *file == name),
             "{offset}: {refused:?}"
@@ -312,7 +315,7 @@ async fn a_failed_sync_stops_the_log() {
 #[tokio::test]
 async fn the_real_disk_keeps_what_the_memory_disk_keeps() {
     let directory = tempfile::tempdir().unwrap();
-    let log = Log::open(RealDisk::new(directory.path()).unwrap(), options())
+    let log = Log::open::<TokioRuntime>(RealDisk::new(directory.path()).unwrap(), options())
         .await
         .unwrap();
     let (done, durable) = oneshot::channel();
@@ -323,7 +326,7 @@ async fn the_real_disk_keeps_what_the_memory_disk_keeps() {
     log.purge(id(1, 49)).unwrap();
     log.flush().await.unwrap();
     drop(log);
-    let log = Log::open(RealDisk::new(directory.path()).unwrap(), options())
+    let log = Log::open::<TokioRuntime>(RealDisk::new(directory.path()).unwrap(), options())
         .await
         .unwrap();
     assert_eq!(log.read(0..1000, usize::MAX).await.unwrap(), entries[50..]);
@@ -366,7 +369,10 @@ async fn a_newest_segment_that_lost_its_header_is_corruption_and_not_an_unused_f
     let file = disk.open(&newest).unwrap();
     file.write_at(&[0; 64], 0).unwrap();
     file.sync().unwrap();
-    let error = Log::open(disk.clone(), options()).await.unwrap_err().to_string();
+    let error = Log::open::<TokioRuntime>(disk.clone(), options())
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains(&newest) && error.contains("header is damaged"),
         "{error}"
@@ -374,5 +380,5 @@ async fn a_newest_segment_that_lost_its_header_is_corruption_and_not_an_unused_f
     // The same file without a batch was only just made: it goes, and nothing with it.
     file.write_at(&vec![0; SEGMENT as usize], 0).unwrap();
     file.sync().unwrap();
-    assert!(Log::open(disk, options()).await.is_ok());
+    assert!(Log::open::<TokioRuntime>(disk, options()).await.is_ok());
 }

@@ -50,6 +50,13 @@ pub async fn watch_faults<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(cor
     }
 }
 
+/// Reports that the log stopped. Raft would notice when it next writes; a member that has nothing to write, because the
+/// cluster is not founded, would go on forever refusing what its peers need of it.
+pub async fn watch_log<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(core: Arc<Core<R, D, B, N>>) {
+    let reason = core.log.wait_stopped().await;
+    core.report_fault(&format!("the log stopped: {reason}"));
+}
+
 impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
     fn observe(&self) -> Leadership {
         let (term, state, current_leader, alone) = {

@@ -79,7 +79,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Node<R, D, B, N> {
     pub async fn start(options: Options, parts: Parts<D, B, N>) -> Result<Self, Error> {
         let Parts { disk, backend, peers } = parts;
         let config = Arc::new(options.raft_config()?);
-        let log = Log::open(disk, options.log.clone()).await?;
+        let log = Log::open::<R>(disk, options.log.clone()).await?;
         let machine = log
             .offload(move || Machine::open(backend).map_err(std::io::Error::other))
             .await;
@@ -134,6 +134,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Node<R, D, B, N> {
         core.spawn(leadership::watch_faults(core.clone()));
         core.spawn(space::run(core.clone()));
         core.spawn(members::run(core.clone()));
+        core.spawn(leadership::watch_log(core.clone()));
         Ok(Self { core })
     }
 

@@ -1,5 +1,6 @@
 //! Coming back: from disk, from a leader's log, from a leader's snapshot, and not at all.
 
+use openraft::impls::TokioRuntime;
 use raftstore::Retention;
 
 use crate::harness::{Cluster, eventually, read, read_all, write};
@@ -80,7 +81,7 @@ async fn a_member_that_was_away_too_long_gets_a_snapshot() {
 }
 
 async fn held_entries(disk: &raftstore::log::MemoryDisk) -> Vec<raftstore::log::Entry> {
-    let log = raftstore::log::Log::open(disk.clone(), raftstore::log::LogOptions::default())
+    let log = raftstore::log::Log::open::<TokioRuntime>(disk.clone(), raftstore::log::LogOptions::default())
         .await
         .unwrap();
     log.read(0..u64::MAX, usize::MAX).await.unwrap()
