@@ -18,6 +18,8 @@ pub mod limits;
 pub mod log;
 mod node;
 pub mod options;
+#[cfg(feature = "planted")]
+pub mod planted;
 pub mod status;
 mod store;
 pub mod transport;

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use futures::{Stream, StreamExt};
 use mvcc::{Applied, Backend, LeaseChange, Machine};
@@ -151,7 +152,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend> RaftStateMachine<Types<R>> for Applie
             }
             applied += 1;
             if applied % APPLIES_BEFORE_YIELD == 0 {
-                tokio::task::yield_now().await;
+                give_way().await;
             }
         }
         Ok(())
@@ -196,4 +197,17 @@ impl<R: AsyncRuntime, D: Disk, B: Backend> RaftStateMachine<Types<R>> for Applie
             .flushed()
             .map(|flushed| in_place(Some(flushed), self.membership.clone())))
     }
+}
+
+/// Lets other tasks run, on any runtime.
+async fn give_way() {
+    let mut given = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut given, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

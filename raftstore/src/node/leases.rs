@@ -3,7 +3,7 @@
 //! every timer anew, longer by one election. What is left of long TTLs is noted now and then (a *checkpoint*), so that a
 //! change of leaders does not start those from the whole again; whoever extends such a lease has the note withdrawn first.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +29,8 @@ use crate::transport::Peers;
 pub struct Timers<R: AsyncRuntime> {
     /// The tenure they belong to; `None` while not leading.
     tenure: Option<u64>,
-    leases: HashMap<i64, Timer<R::Instant>>,
+    /// By id: checkpoints are proposed in this order, and a run must be repeatable from its seed.
+    leases: BTreeMap<i64, Timer<R::Instant>>,
     /// The same leases by when they run out.
     order: BTreeSet<(R::Instant, i64)>,
     checkpointed: Option<R::Instant>,
@@ -49,7 +50,7 @@ impl<R: AsyncRuntime> Default for Timers<R> {
     fn default() -> Self {
         Self {
             tenure: None,
-            leases: HashMap::new(),
+            leases: BTreeMap::new(),
             order: BTreeSet::new(),
             checkpointed: None,
         }
@@ -171,17 +172,18 @@ pub async fn run<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(
         if known.leading {
             core.begin_tenure(known.tenure).await;
             core.revoke_expired(known.term);
-        } else {
+        } else if !core.revokes_although_deposed() {
             *core.timers.lock() = Timers::default();
         }
         let tick = R::timeout(LEASE_TICK, async {
             loop {
                 tokio::select! {
+                    biased;
+                    _ = leadership.changed() => return,
                     change = changes.recv() => match change {
                         Some(change) => core.timers.lock().change(change),
                         None => std::future::pending().await,
                     },
-                    _ = leadership.changed() => return,
                 }
             }
         });
@@ -235,6 +237,26 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
         if let Ok(outcome) = self.proposals.submit(request) {
             self.spawn(async move { drop(outcome.await) });
         }
+    }
+
+    #[cfg(not(feature = "planted"))]
+    fn revokes_although_deposed(&self) -> bool {
+        false
+    }
+
+    /// The planted fault: what ran out is revoked in a client's name, through whoever leads now.
+    #[cfg(feature = "planted")]
+    fn revokes_although_deposed(self: &Arc<Self>) -> bool {
+        if !crate::planted::is(crate::planted::Planted::DeposedRevoke) {
+            return false;
+        }
+        let expired = self.timers.lock().expired(self.options.timing.request);
+        for id in expired {
+            let revoke = Op::LeaseRevoke(LeaseRevoke { id, expired_in_term: 0 });
+            let core = self.clone();
+            self.spawn(async move { drop(core.commit(Request { op: Some(revoke) }).await) });
+        }
+        true
     }
 
     /// Extends a lease on this member, which first proves that it leads.

@@ -99,6 +99,10 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
     }
 
     async fn index_from_quorum(&self) -> Result<u64, Error> {
+        #[cfg(feature = "planted")]
+        if crate::planted::is(crate::planted::Planted::StaleRead) {
+            return Ok(self.shared.next_index.borrow().saturating_sub(1));
+        }
         match self.raft.get_read_log_id(ReadPolicy::ReadIndex).await {
             Ok((read, _)) => Ok(read.index()),
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(_))) => Err(Error::NotLeader),

@@ -1,6 +1,6 @@
 //! The hub: the ring, the registry, and the watchers' inboxes.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
@@ -51,7 +51,8 @@ pub(super) struct Shared {
 pub(super) struct State {
     ring: Ring,
     registry: Registry,
-    inboxes: HashMap<WatcherId, Arc<Inbox>>,
+    /// By id: watchers are woken in this order.
+    inboxes: BTreeMap<WatcherId, Arc<Inbox>>,
     next_id: WatcherId,
     /// The last revision published.
     pub(super) revision: i64,
@@ -78,7 +79,7 @@ impl Hub {
         let state = State {
             ring: Ring::new(WATCH_RING_BYTES, WATCH_RING_BLOCKS),
             registry: Registry::default(),
-            inboxes: HashMap::new(),
+            inboxes: BTreeMap::new(),
             next_id: 1,
             revision,
             stopped: false,
@@ -208,6 +209,10 @@ impl Inbox {
             return false;
         };
         if revision < *start || revisions.back() == Some(&revision) {
+            return false;
+        }
+        #[cfg(feature = "planted")]
+        if revisions.len() >= 2 && crate::planted::is(crate::planted::Planted::WatchGap) {
             return false;
         }
         if revisions.len() >= WATCH_INBOX_REVISIONS {
