@@ -1,0 +1,393 @@
+//! The machines and the members on them: what outlives a process, and the processes that come and go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use raftstore::{Error, FaultHandler, Member, Node, Options, Parts, Retention, Store, Timing};
+
+use crate::disk::{SOUND, SimulatedDisk, Survivors};
+use crate::executor::{self, ProcessId, WORLD};
+use crate::monitor::{Monitor, Observation};
+use crate::network::{Door, Network, SimulatedPeers};
+use crate::random::Random;
+use crate::runtime::Simulated;
+use crate::tables::SimulatedTables;
+
+/// What a run's members are like.
+#[derive(Debug, Clone)]
+pub struct Build {
+    /// How many.
+    pub members: u64,
+    /// Clocks of the protocol.
+    pub timing: Timing,
+    /// How much log is kept.
+    pub retention: Retention,
+    /// Bytes of a log segment.
+    pub segment_bytes: u64,
+    /// Bytes of entries kept in memory.
+    pub cache_bytes: usize,
+}
+
+/// How a process ends that did not want to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Death {
+    /// The process is killed; what the system had taken from it stays.
+    Killed,
+    /// The power goes.
+    PowerLoss(Survivors),
+}
+
+struct Machine {
+    disk: SimulatedDisk,
+    tables: Arc<SimulatedTables>,
+    process: Option<ProcessId>,
+    store: Option<Store>,
+    /// Its disk was tampered with: it may stop with a fault, or refuse to start.
+    may_fault: bool,
+    /// If it stops with a fault, it is given up: its disk is damaged for good.
+    may_be_lost: bool,
+    /// Given up.
+    lost: bool,
+    paused: bool,
+}
+
+/// The cluster of a run.
+pub struct Cluster {
+    /// What its members are like.
+    pub build: Build,
+    /// How they reach each other.
+    pub network: Arc<Network>,
+    /// Who is told.
+    pub monitor: Arc<Monitor>,
+    machines: Mutex<BTreeMap<u64, Machine>>,
+}
+
+/// How long a process may take to begin before it is looked at again.
+const OBSERVE: Duration = Duration::from_millis(20);
+
+impl Cluster {
+    /// Machines that nothing runs on.
+    pub fn new(build: Build, monitor: Arc<Monitor>) -> Arc<Self> {
+        let machine = |id| Machine {
+            disk: SimulatedDisk::default(),
+            tables: Arc::new(SimulatedTables::new(id, monitor.clone())),
+            process: None,
+            store: None,
+            may_fault: false,
+            may_be_lost: false,
+            lost: false,
+            paused: false,
+        };
+        let machines = (1..=build.members).map(|id| (id, machine(id))).collect();
+        Arc::new(Self {
+            network: Network::new(monitor.clone()),
+            machines: Mutex::new(machines),
+            build,
+            monitor,
+        })
+    }
+
+    /// All ids.
+    pub fn ids(&self) -> Vec<u64> {
+        (1..=self.build.members).collect()
+    }
+
+    fn options(self: &Arc<Self>, id: u64, process: ProcessId) -> Options {
+        let member = |id: u64| Member {
+            id,
+            name: format!("m{id}"),
+            peer_urls: vec![format!("sim://{id}")],
+            client_urls: vec![],
+            learner: false,
+        };
+        let mut options = Options::new(id, "simulated", self.ids().into_iter().map(member).collect());
+        options.timing = self.build.timing;
+        options.retention = self.build.retention;
+        options.log.segment_bytes = self.build.segment_bytes;
+        options.log.cache_bytes = self.build.cache_bytes;
+        let cluster = Arc::downgrade(self);
+        options.on_fault = FaultHandler(Arc::new(move |reason| {
+            let (cluster, reason) = (cluster.clone(), reason.to_owned());
+            // The process ends, but not under the feet of the task that says so.
+            drop(executor::spawn_in(WORLD, async move {
+                if let Some(cluster) = cluster.upgrade() {
+                    cluster.faulted(id, process, &reason);
+                }
+            }));
+        }));
+        options
+    }
+
+    /// Starts a member that does not run.
+    pub fn start(self: &Arc<Self>, id: u64) {
+        let process = executor::new_process(id as usize);
+        let parts = {
+            let mut machines = self.machines.lock();
+            let Some(machine) = machines
+                .get_mut(&id)
+                .filter(|machine| machine.process.is_none() && !machine.lost)
+            else {
+                return;
+            };
+            machine.process = Some(process);
+            machine.paused = false;
+            Parts {
+                disk: machine.disk.clone(),
+                backend: machine.tables.clone(),
+                peers: SimulatedPeers::new(self.network.clone(), id),
+            }
+        };
+        self.monitor.tell(|| format!("m{id} starts"));
+        self.monitor.observe(&Observation::Started { member: id });
+        let (cluster, options) = (self.clone(), self.options(id, process));
+        drop(executor::spawn_in(process, async move {
+            match Node::<Simulated, _, _, _>::start(options, parts).await {
+                Ok(node) => cluster.started(id, process, node),
+                Err(error) => {
+                    let reason = error.to_string();
+                    drop(executor::spawn_in(WORLD, async move {
+                        cluster.faulted(id, process, &reason)
+                    }));
+                }
+            }
+        }));
+    }
+
+    fn started(
+        self: &Arc<Self>,
+        id: u64,
+        process: ProcessId,
+        node: Node<Simulated, SimulatedDisk, SimulatedTables, SimulatedPeers>,
+    ) {
+        let inbound = node.inbound();
+        node.found_in_background();
+        let store = Store::of(node);
+        {
+            let mut machines = self.machines.lock();
+            let Some(machine) = machines.get_mut(&id).filter(|machine| machine.process == Some(process)) else {
+                return;
+            };
+            machine.store = Some(store.clone());
+        }
+        self.network.open_door(id, Door { process, inbound });
+        let (monitor, mut leadership) = (self.monitor.clone(), store.leadership());
+        drop(executor::spawn_in(process, async move {
+            loop {
+                let known = *leadership.borrow_and_update();
+                if known.leading {
+                    monitor.tell(|| format!("m{id} leads in term {}", known.term));
+                }
+                monitor.observe(&Observation::Leads { member: id, known });
+                if leadership.changed().await.is_err() {
+                    return;
+                }
+            }
+        }));
+    }
+
+    /// A member stopped itself.
+    fn faulted(&self, id: u64, process: ProcessId, reason: &str) {
+        self.monitor.tell(|| format!("m{id} stops with a fault: {reason}"));
+        let (current, excused) = {
+            let machines = self.machines.lock();
+            let machine = &machines[&id];
+            (machine.process == Some(process), machine.may_fault)
+        };
+        if !current {
+            return;
+        }
+        if !excused {
+            self.monitor.violate(
+                "sound_members_run",
+                format!("member {id} stops although nothing is wrong with it: {reason}"),
+            );
+        }
+        self.end(id, Death::Killed);
+        if let Some(machine) = self.machines.lock().get_mut(&id) {
+            machine.lost = machine.may_be_lost;
+        }
+    }
+
+    /// Ends a member's process, if it has one.
+    pub fn end(&self, id: u64, death: Death) {
+        let (process, disk, tables) = {
+            let mut machines = self.machines.lock();
+            let Some(machine) = machines.get_mut(&id) else { return };
+            let Some(process) = machine.process.take() else { return };
+            machine.store = None;
+            machine.paused = false;
+            (process, machine.disk.clone(), machine.tables.clone())
+        };
+        self.monitor.tell(|| format!("m{id} ends: {death:?}"));
+        self.network.close_door(id);
+        self.network.set_paused(id, false);
+        executor::end_process(process);
+        let (survivors, flushed) = match death {
+            // A fuse that burnt down is a power loss, whoever killed the process.
+            Death::Killed if disk.is_dead() => (Some(Survivors::Some), Survivors::None),
+            Death::Killed => (None, Survivors::None),
+            Death::PowerLoss(survivors) => {
+                let flushed = executor::random(|random| random.chance(300_000));
+                (Some(survivors), if flushed { Survivors::All } else { Survivors::None })
+            }
+        };
+        if let Some(survivors) = survivors {
+            executor::random(|random| disk.crash(survivors, random));
+        }
+        tables.crash(flushed);
+        self.monitor.observe(&Observation::Ended { member: id });
+    }
+
+    /// Cuts a member's power between two operations of its disk, soon.
+    pub fn light_fuse(self: &Arc<Self>, id: u64, operations: u64) {
+        let disk = self.disk(id);
+        disk.light_fuse(operations);
+        let cluster = self.clone();
+        drop(executor::spawn_in(WORLD, async move {
+            let dies = crate::runtime::timeout(Duration::from_secs(5), disk.wait_dead());
+            if dies.await.is_ok() {
+                cluster.end(id, Death::PowerLoss(Survivors::Some));
+            }
+        }));
+    }
+
+    /// Stops all tasks of a member for a while.
+    pub fn set_paused(&self, id: u64, paused: bool) {
+        let mut machines = self.machines.lock();
+        let Some(machine) = machines.get_mut(&id) else { return };
+        let Some(process) = machine.process.filter(|_| machine.paused != paused) else {
+            return;
+        };
+        machine.paused = paused;
+        self.network.set_paused(id, paused);
+        if paused {
+            executor::pause(process);
+        } else {
+            executor::resume(process);
+        }
+    }
+
+    /// A member's disk.
+    pub fn disk(&self, id: u64) -> SimulatedDisk {
+        self.machines.lock()[&id].disk.clone()
+    }
+
+    /// From here on a member may stop itself, because its disk was tampered with.
+    pub fn excuse(&self, id: u64, may_fault: bool) {
+        if let Some(machine) = self.machines.lock().get_mut(&id) {
+            machine.may_fault = may_fault;
+        }
+    }
+
+    /// From here on a member that stops itself is given up.
+    pub fn may_lose(&self, id: u64) {
+        if let Some(machine) = self.machines.lock().get_mut(&id) {
+            machine.may_be_lost = true;
+        }
+    }
+
+    /// Empties the disks of a member that does not run.
+    pub fn wipe(&self, id: u64) {
+        if let Some(machine) = self.machines.lock().get_mut(&id) {
+            machine.disk.wipe();
+            machine.tables = Arc::new(SimulatedTables::new(id, self.monitor.clone()));
+        }
+    }
+
+    /// The store of a member and the process that its calls run in.
+    pub fn store(&self, id: u64) -> Option<(Store, ProcessId)> {
+        let machines = self.machines.lock();
+        let machine = machines.get(&id)?;
+        Some((machine.store.clone()?, machine.process?))
+    }
+
+    /// Members with a process, started or starting.
+    pub fn alive(&self) -> Vec<u64> {
+        let machines = self.machines.lock();
+        machines
+            .iter()
+            .filter(|(_, machine)| machine.process.is_some())
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// Members that do not run and may be started.
+    pub fn down(&self) -> Vec<u64> {
+        let machines = self.machines.lock();
+        let down = machines
+            .iter()
+            .filter(|(_, machine)| machine.process.is_none() && !machine.lost);
+        down.map(|(id, _)| *id).collect()
+    }
+
+    /// Members that are part of the run to its end.
+    pub fn kept(&self) -> Vec<u64> {
+        let machines = self.machines.lock();
+        machines
+            .iter()
+            .filter(|(_, machine)| !machine.lost)
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// The member that says it leads.
+    pub fn leader(&self) -> Option<u64> {
+        let machines = self.machines.lock();
+        let leads = |machine: &&Machine| {
+            machine
+                .store
+                .as_ref()
+                .is_some_and(|store| store.leadership().borrow().leading)
+        };
+        machines.iter().find(|(_, machine)| leads(machine)).map(|(id, _)| *id)
+    }
+
+    /// Makes every machine sound, and every member run.
+    pub fn mend(self: &Arc<Self>) {
+        for id in self.ids() {
+            let disk = self.disk(id);
+            disk.set_temper(SOUND);
+            disk.quench();
+            self.set_paused(id, false);
+        }
+        for id in self.down() {
+            self.start(id);
+        }
+    }
+
+    /// Calls of a client to a member that answer an error, by what is known about their effect.
+    pub fn judge(error: &Error) -> Judged {
+        match error {
+            Error::Refused(refusal) => Judged::Refused(*refusal),
+            Error::RequestTooLarge { .. }
+            | Error::NoLeader
+            | Error::TooManyRequests
+            | Error::NotLeader
+            | Error::BadMember { .. } => Judged::Failed,
+            Error::LeaderChanged | Error::Timeout | Error::Stopped | Error::Fault(_) => Judged::Unknown,
+        }
+    }
+
+    /// A pause between looks at the cluster.
+    pub async fn look_again() {
+        executor::sleep(OBSERVE).await;
+    }
+
+    /// Draws a member that runs.
+    pub fn draw(&self, random: &mut Random) -> Option<u64> {
+        random.pick(&self.alive()).copied()
+    }
+}
+
+/// What an error says about a call's effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judged {
+    /// Refused by everybody alike.
+    Refused(mvcc::DeterministicError),
+    /// Certainly none.
+    Failed,
+    /// Unknown.
+    Unknown,
+}

@@ -1,0 +1,53 @@
+//! Faults that are built in on purpose: a simulator that does not find them would not find their like either.
+
+/// A fault to be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plant {
+    /// A disk says that it synced, and did not.
+    LostSync,
+    /// The tables lose the log id of what they hold, so that a restart applies it again.
+    DoubleApply,
+    /// A deposed leader answers reads.
+    #[cfg(feature = "planted")]
+    StaleRead,
+    /// A watcher that lags loses events.
+    #[cfg(feature = "planted")]
+    WatchGap,
+    /// A leader that lapsed goes on revoking leases.
+    #[cfg(feature = "planted")]
+    DeposedRevoke,
+}
+
+/// Every one: its name, and within how many seeds from 0 on it has to be found. Those of raftstore itself are there only
+/// with the feature `planted`.
+pub const ALL: &[(&str, Plant, u64)] = &[
+    ("lost-sync", Plant::LostSync, 20),
+    ("double-apply", Plant::DoubleApply, 10),
+    #[cfg(feature = "planted")]
+    ("stale-read", Plant::StaleRead, 100),
+    #[cfg(feature = "planted")]
+    ("watch-gap", Plant::WatchGap, 50),
+    #[cfg(feature = "planted")]
+    ("deposed-revoke", Plant::DeposedRevoke, 200),
+];
+
+std::thread_local! {
+    static PLANTED: std::cell::Cell<Option<Plant>> = const { std::cell::Cell::new(None) };
+}
+
+/// Plants a fault for the runs of this thread.
+pub fn set(plant: Option<Plant>) {
+    PLANTED.set(plant);
+    #[cfg(feature = "planted")]
+    raftstore::planted::set(plant.and_then(|plant| match plant {
+        Plant::StaleRead => Some(raftstore::planted::Planted::StaleRead),
+        Plant::WatchGap => Some(raftstore::planted::Planted::WatchGap),
+        Plant::DeposedRevoke => Some(raftstore::planted::Planted::DeposedRevoke),
+        Plant::LostSync | Plant::DoubleApply => None,
+    }));
+}
+
+/// Whether a fault is planted.
+pub fn is(plant: Plant) -> bool {
+    PLANTED.get() == Some(plant)
+}

@@ -1,0 +1,150 @@
+//! A member's tables: the in-memory twin of the real ones, watched by the monitor, and crashed like the real ones.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mvcc::{Backend, Checkpoint, Direction, Family, Fault, Installer, LogId, Memory, Rows, Step, WriteBatch, WriteOp};
+
+use crate::disk::Survivors;
+use crate::monitor::Monitor;
+use crate::plant::{self, Plant};
+
+/// The row of `Meta` that carries the log id of a write.
+const APPLIED_ROW: &[u8] = b"applied";
+
+/// The tables of one machine.
+pub struct SimulatedTables {
+    member: u64,
+    memory: Memory,
+    monitor: Arc<Monitor>,
+}
+
+impl SimulatedTables {
+    /// Empty tables.
+    pub fn new(member: u64, monitor: Arc<Monitor>) -> Self {
+        Self {
+            member,
+            memory: Memory::new(),
+            monitor,
+        }
+    }
+
+    /// A crash: what was flushed stays. The tables may have been flushing on their own just then, so more may stay too.
+    pub fn crash(&self, survivors: Survivors) {
+        if survivors == Survivors::All {
+            // A flush in memory cannot fail.
+            let _ = self.memory.flush();
+        }
+        self.memory.crash();
+    }
+}
+
+/// The log id that a write carries.
+fn applied(batch: &WriteBatch) -> Option<LogId> {
+    batch.ops().iter().rev().find_map(|op| match op {
+        WriteOp::Put {
+            family: Family::Meta,
+            key,
+            value,
+        } if key == APPLIED_ROW => LogId::decode(value).ok(),
+        _ => None,
+    })
+}
+
+/// A write that forgets the log id that it carries.
+fn without_applied(batch: &WriteBatch) -> WriteBatch {
+    let mut kept = WriteBatch::new();
+    for op in batch.ops() {
+        match op {
+            WriteOp::Put { key, .. } if key == APPLIED_ROW => {}
+            WriteOp::Put { family, key, value } => kept.put(*family, key.clone(), value.clone()),
+            WriteOp::Delete { family, key } => kept.delete(*family, key.clone()),
+        }
+    }
+    kept
+}
+
+impl Rows for SimulatedTables {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, Fault> {
+        self.memory.get(family, key)
+    }
+
+    fn scan(
+        &self,
+        family: Family,
+        direction: Direction,
+        from: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Step,
+    ) -> Result<(), Fault> {
+        self.memory.scan(family, direction, from, visit)
+    }
+}
+
+impl Backend for SimulatedTables {
+    type Pinned = <Memory as Backend>::Pinned;
+
+    fn pin(&self) -> Self::Pinned {
+        self.memory.pin()
+    }
+
+    fn write(&self, batch: &WriteBatch) -> Result<(), Fault> {
+        if let Some(id) = applied(batch) {
+            self.monitor.applied(self.member, id, batch);
+        }
+        if plant::is(Plant::DoubleApply) {
+            return self.memory.write(&without_applied(batch));
+        }
+        self.memory.write(batch)
+    }
+
+    fn write_pinned(&self, pinned: &Self::Pinned, batch: &WriteBatch) -> Result<(), Fault> {
+        self.memory.write_pinned(pinned, batch)
+    }
+
+    fn flush(&self) -> Result<Option<LogId>, Fault> {
+        self.memory.flush()
+    }
+
+    fn flushed(&self) -> Option<LogId> {
+        self.memory.flushed()
+    }
+
+    fn size(&self) -> Result<u64, Fault> {
+        self.memory.size()
+    }
+
+    fn checkpoint(&self) -> Result<Box<dyn Checkpoint>, Fault> {
+        self.memory.checkpoint()
+    }
+
+    fn installer(&self) -> Result<Box<dyn Installer>, Fault> {
+        Ok(Box::new(ObservedInstaller {
+            installer: self.memory.installer()?,
+            member: self.member,
+            monitor: self.monitor.clone(),
+        }))
+    }
+}
+
+/// Tells the monitor when a snapshot took the tables' place.
+struct ObservedInstaller {
+    installer: Box<dyn Installer>,
+    member: u64,
+    monitor: Arc<Monitor>,
+}
+
+impl Installer for ObservedInstaller {
+    fn received(&self) -> u64 {
+        self.installer.received()
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.installer.write(bytes)
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), Fault> {
+        self.installer.finish()?;
+        self.monitor.installed(self.member);
+        Ok(())
+    }
+}
