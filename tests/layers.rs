@@ -51,7 +51,11 @@ const TESTED_WITH: [(&str, &[&str], &str); 3] = [
 /// External crates that may be linked in one place only, or not at all there, and why.
 const CONFINED: [(&str, &[&str], &str); 3] = [
     ("rocksdb", &["backend"], "only the backend links RocksDB"),
-    ("openraft", &["raftstore", "simulator"], "consensus is raftstore's; the simulator is its runtime and network"),
+    (
+        "openraft",
+        &["raftstore", "simulator"],
+        "consensus is raftstore's; the simulator is its runtime and network",
+    ),
     ("hickory-server", &["dns"], "DNS is the dns crate's"),
 ];
 

@@ -365,6 +365,7 @@ impl Cluster {
             | Error::NoLeader
             | Error::TooManyRequests
             | Error::NotLeader
+            | Error::Membership(_)
             | Error::BadMember { .. } => Judged::Failed,
             Error::LeaderChanged | Error::Timeout | Error::Stopped | Error::Fault(_) => Judged::Unknown,
         }

@@ -17,17 +17,17 @@ impl Random {
     pub fn new(seed: u64) -> Self {
         let mut random = Self { state: seed };
         // Neighbouring seeds should not begin alike.
-        random.next();
+        random.draw();
         random
     }
 
     /// Another generator, independent of what is drawn from this one later.
     pub fn fork(&mut self) -> Self {
-        Self::new(self.next())
+        Self::new(self.draw())
     }
 
     /// 64 random bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -37,7 +37,7 @@ impl Random {
 
     /// A number below `limit`, which is at least 1.
     pub fn below(&mut self, limit: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(limit.max(1))) >> 64) as u64
+        ((u128::from(self.draw()) * u128::from(limit.max(1))) >> 64) as u64
     }
 
     /// A number in a range that is not empty.
@@ -80,16 +80,16 @@ impl TryRng for Random {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        Ok((self.next() >> 32) as u32)
+        Ok((self.draw() >> 32) as u32)
     }
 
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        Ok(self.next())
+        Ok(self.draw())
     }
 
     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
         for chunk in bytes.chunks_mut(8) {
-            chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]);
+            chunk.copy_from_slice(&self.draw().to_le_bytes()[..chunk.len()]);
         }
         Ok(())
     }
@@ -106,6 +106,6 @@ mod tests {
             assert!((3..9).contains(&random.within(3..9)));
             assert!((10..1_000).contains(&random.magnitude(10..1_000)));
         }
-        assert_ne!(Random::new(1).next(), Random::new(2).next());
+        assert_ne!(Random::new(1).draw(), Random::new(2).draw());
     }
 }

@@ -125,7 +125,7 @@ pub fn run(seed: u64, settings: Settings) -> Report {
         eprintln!("{plan:?}");
     }
     let steps = settings.steps;
-    let (panics, summary) = executor::run(random.next(), members, async move {
+    let (panics, summary) = executor::run(random.draw(), members, async move {
         play(plan, random, monitor, steps).await;
         executor::take_panics()
     });

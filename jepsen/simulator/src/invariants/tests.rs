@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mvcc::{Block, Entry, Event, LogId};
+use mvcc::{Block, Entry, Event, LogId, Slot};
 use proto::etcd::mvccpb::KeyValue;
 use proto::raft as wire;
 use proto::state::Counters;
@@ -298,7 +298,11 @@ fn block(revision: i64, key: &str, value: &str) -> Arc<Block> {
     let entry = Arc::new(Entry::new(key.as_bytes(), value.as_bytes(), revision, revision, 1, 0));
     Arc::new(Block {
         revision,
-        events: vec![Event::new(entry, None)],
+        events: vec![Event {
+            entry,
+            prev: None,
+            slot: Slot::new(),
+        }],
     })
 }
 
@@ -324,10 +328,13 @@ fn watches_with_gaps_repetitions_or_lies_are_objected_to() {
         )
     };
     let (first, second) = (block(2, "k1", "a"), block(3, "k2", "b"));
-    assert!(check(&[second.clone()], 3), "a gap");
+    assert!(check(std::slice::from_ref(&second), 3), "a gap");
     assert!(check(&[first.clone(), first.clone()], 2), "twice");
     assert!(check(&[block(2, "k1", "x")], 2), "another value");
-    assert!(check(&[first.clone()], 3), "progress past what was not delivered");
+    assert!(
+        check(std::slice::from_ref(&first), 3),
+        "progress past what was not delivered"
+    );
     assert!(!check(&[first.clone(), second], 3) && !check(&[first], 2));
     let turned_away = [
         Observation::Watching {
