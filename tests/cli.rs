@@ -47,6 +47,10 @@ fn a_file_that_is_no_image_archive_is_refused_by_name() {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         refused(&arguments, &["--images", name, says]);
     }
+    assert!(
+        !directory.path().join("data").exists(),
+        "nothing is decided by a start that failed"
+    );
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub fn run(args: UpArgs) -> anyhow::Result<()> {
 async fn up(args: UpArgs) -> anyhow::Result<()> {
     let stop = shutdown::token()?;
     let phases = Phases::start();
+    // Before anything is written: a layout is kept for good.
+    let images = files::images(&args.images)?;
     std::fs::create_dir_all(&args.data_dir)
         .with_context(|| format!("--data-dir: cannot create {}", args.data_dir.display()))?;
     let directory = args.data_dir.canonicalize().context("--data-dir")?;
@@ -48,7 +50,6 @@ async fn up(args: UpArgs) -> anyhow::Result<()> {
     let capabilities = Capabilities::detect();
     let layout = layout::resolve(&directory, &args, &capabilities)?;
     let host = network::HostClaim::take(&layout)?;
-    let images = files::images(&args.images)?;
     phases.done(&format!("layout: {}", layout.summary()));
     files::write(&directory, &layout, &images)?;
     phases.done("certificates and configuration");

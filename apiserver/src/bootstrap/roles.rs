@@ -122,7 +122,7 @@ const CONTROLLERS: &[Rule] = &[
     (
         "create",
         "",
-        "configmaps endpoints events namespaces/finalize pods pods/eviction secrets serviceaccounts \
+        "configmaps endpoints events namespaces/finalize persistentvolumeclaims pods pods/eviction secrets serviceaccounts \
         serviceaccounts/token services",
     ),
     ("create", "events.k8s.io", "events"),
