@@ -34,13 +34,19 @@ const LAYERS: [(&str, &str, &[&str]); 21] = [
 ];
 
 /// What a crate's own tests may use beyond its layer, and why. Nothing of it is linked into the product.
-const TESTED_WITH: [(&str, &[&str], &str); 3] = [
+const TESTED_WITH: [(&str, &[&str], &str); 5] = [
     (
         "controllers",
-        &["apiserver", "raftstore"],
+        &["apiserver", "memory"],
         "what RBAC or validation would refuse the controllers is refused in their tests",
     ),
-    ("apiserver", &["raftstore"], "its tests serve a real store in memory"),
+    (
+        "apiserver",
+        &["raftstore", "memory"],
+        "its tests serve a real store in memory",
+    ),
+    ("storage", &["memory"], "its tests write to a real store in memory"),
+    ("etcd", &["memory"], "its tests open the door of a real store in memory"),
     (
         "backend",
         &["proto"],
