@@ -1,6 +1,7 @@
 //! Room. A member whose tables outgrow their quota, or whose disk is nearly full, raises NOSPACE before anything fails: the
 //! machine then refuses what needs more room and still takes deletions and compactions. Once there is room again, the
-//! member that raised the alarm clears it.
+//! member clears its alarm, whoever raised it: unlike in etcd, a NOSPACE alarm that a client raises for a member stands only
+//! while that member is short of room.
 
 use std::io;
 use std::sync::Arc;
@@ -46,8 +47,6 @@ fn judge(space: &Space, used: u64, free: Option<u64>) -> Room {
 
 /// Keeps this member's alarm.
 pub async fn run<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(core: Arc<Core<R, D, B, N>>) {
-    // An alarm found at the start is taken for one that this member raised before.
-    let mut own = true;
     loop {
         R::sleep(SPACE_INTERVAL).await;
         let room = match core.look_for_room().await {
@@ -60,10 +59,10 @@ pub async fn run<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(core: Arc<Co
         let raised = core.reader.view().alarms().contains(&core.no_space());
         let action = match (room, raised) {
             (Room::Short, false) => AlarmAction::Activate,
-            (Room::Ample, true) if own => AlarmAction::Deactivate,
+            (Room::Ample, true) => AlarmAction::Deactivate,
             _ => continue,
         };
-        own = core.set_no_space(action).await || own;
+        core.set_no_space(action).await;
     }
 }
 
@@ -85,8 +84,8 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
         }
     }
 
-    /// Whether it was done; what fails is tried again at the next look.
-    async fn set_no_space(&self, action: AlarmAction) -> bool {
+    /// What fails is tried again at the next look.
+    async fn set_no_space(&self, action: AlarmAction) {
         let AlarmMember { member_id, alarm } = self.no_space();
         let alarm = AlarmRequest {
             action: action.into(),
@@ -107,7 +106,6 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
             }
             (Ok(_), _) => tracing::info!("there is room again: writes are taken"),
         }
-        done.is_ok()
     }
 }
 
