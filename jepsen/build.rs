@@ -15,13 +15,12 @@ const PACKAGES: [&str; 5] = ["authpb", "etcdserverpb", "mvccpb", "v3electionpb",
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={ETCD}");
-    let descriptors = protox::compile(FILES.map(|file| format!("{ETCD}/{file}")), [ETCD])?;
     let mut builder = tonic_prost_build::configure()
         .build_server(false)
         .emit_rerun_if_changed(false);
     for package in PACKAGES {
         builder = builder.extern_path(format!(".{package}"), format!("::proto::etcd::{package}"));
     }
-    builder.compile_fds(descriptors)?;
+    builder.compile_protos(&FILES.map(|file| format!("{ETCD}/{file}")), &[ETCD.into()])?;
     Ok(())
 }

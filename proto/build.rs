@@ -16,10 +16,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     files.sort();
-    let descriptors = protox::compile(&files, DIRECTORIES)?;
     prost_build::Config::new()
         .bytes(["."])
         .include_file("all.rs")
-        .compile_fds(descriptors)?;
+        .compile_protos(&files, &DIRECTORIES)?;
     Ok(())
 }

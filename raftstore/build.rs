@@ -5,12 +5,12 @@ use std::error::Error;
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=../proto/raft");
     println!("cargo:rerun-if-changed=../proto/etcd");
-    let descriptors = protox::compile(["transport.proto"], ["../proto/raft", "../proto/etcd"])?;
     tonic_prost_build::configure()
+        .emit_rerun_if_changed(false)
         .extern_path(".proreus.raft", "::proto::raft")
         .extern_path(".etcdserverpb", "::proto::etcd::etcdserverpb")
         .extern_path(".mvccpb", "::proto::etcd::mvccpb")
         .extern_path(".authpb", "::proto::etcd::authpb")
-        .compile_fds(descriptors)?;
+        .compile_protos(&["transport.proto"], &["../proto/raft", "../proto/etcd"])?;
     Ok(())
 }

@@ -19,11 +19,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=health.proto");
     let mut files = FILES.map(|file| format!("{ETCD}/{file}")).to_vec();
     files.push("health.proto".into());
-    let descriptors = protox::compile(&files, [ETCD, "."])?;
     let mut builder = tonic_prost_build::configure().emit_rerun_if_changed(false);
     for package in PACKAGES {
         builder = builder.extern_path(format!(".{package}"), format!("::proto::etcd::{package}"));
     }
-    builder.compile_fds(descriptors)?;
+    builder.compile_protos(&files, &[ETCD.into(), ".".into()])?;
     Ok(())
 }
