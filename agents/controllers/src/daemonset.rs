@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::claim::controller_key;
 use crate::limits;
-use crate::pods::{Hand, by_controller, claimable, concerned};
+use crate::pods::{Hand, by_controller, claimable, concerned, conclude};
 use crate::revisions::{self, ControllerRevision, HASH_LABEL, Made, needed};
 use crate::run::Context;
 use crate::status;
@@ -131,16 +131,12 @@ impl Controller {
         if may_act {
             acted = self.act(&set, &plan, &revision).await;
         }
-        if acted.as_ref().is_err_and(Error::is_fence_lost) {
-            return acted.map(|()| Outcome::Done);
-        }
-        self.forget_revisions(&set, &revision, &pods, &known).await?;
         let look_again = plan.look_again;
-        self.write_status(&set, plan.status).await?;
-        match acted {
-            Err(error) if !error.is_namespace_terminating() => Err(error),
-            _ => Ok(look_again.map_or(Outcome::Done, Outcome::After)),
-        }
+        let tell = async {
+            self.forget_revisions(&set, &revision, &pods, &known).await?;
+            self.write_status(&set, plan.status).await
+        };
+        conclude(acted, tell, look_again).await
     }
 
     fn hand<'a>(&'a self, set: &'a DaemonSet) -> Hand<'a> {
@@ -175,7 +171,7 @@ impl Controller {
         let mut used: BTreeSet<&str> = in_use.map(|r| r.metadata.name.as_str()).collect();
         used.insert(&current.metadata.name);
         let limit = set.spec.revision_history_limit.unwrap_or(HISTORY_DEFAULT);
-        revisions::delete(&self.context, &revisions::superfluous(known, &used, limit)).await
+        revisions::forget(&self.context, known, &used, limit).await
     }
 
     async fn write_status(&self, set: &DaemonSet, status: Status) -> Result<(), Error> {

@@ -11,13 +11,29 @@ use serde_json::Value;
 pub(crate) const DEPLOYMENTS: Resource = Resource::namespaced("apps", "v1", "Deployment", "deployments");
 pub(crate) const REPLICA_SETS: Resource = Resource::namespaced("apps", "v1", "ReplicaSet", "replicasets");
 
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Deployment {
-    pub metadata: Meta,
-    pub spec: DeploymentSpec,
-    pub status: DeploymentStatus,
+/// Declares a kind with a spec and a status, as informers deliver it.
+macro_rules! kind {
+    ($name:ident, $spec:ty, $status:ty, $resource:expr) => {
+        #[derive(Debug, Clone, PartialEq, Default, serde::Deserialize)]
+        #[serde(default)]
+        pub(crate) struct $name {
+            pub metadata: client::Meta,
+            pub spec: $spec,
+            pub status: $status,
+        }
+
+        impl client::Projection for $name {
+            const RESOURCE: client::Resource = $resource;
+
+            fn meta(&self) -> &client::Meta {
+                &self.metadata
+            }
+        }
+    };
 }
+pub(crate) use kind;
+
+kind!(Deployment, DeploymentSpec, DeploymentStatus, DEPLOYMENTS);
 
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -26,7 +42,7 @@ pub(crate) struct DeploymentSpec {
     pub replicas: Option<i32>,
     pub selector: LabelSelector,
     pub template: Value,
-    pub strategy: Strategy,
+    pub strategy: Strategy<RollingUpdate>,
     pub min_ready_seconds: i32,
     /// Absent means: keep all.
     pub revision_history_limit: Option<i32>,
@@ -35,15 +51,24 @@ pub(crate) struct DeploymentSpec {
     pub progress_deadline_seconds: Option<i32>,
 }
 
+/// How a new template reaches the Pods.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(crate) struct Strategy {
-    /// `RollingUpdate` (also if empty) or `Recreate`.
+pub(crate) struct Strategy<R> {
+    /// `RollingUpdate` (also if empty), a Deployment's `Recreate`, or `OnDelete` of the other kinds.
     #[serde(rename = "type")]
     pub kind: String,
-    pub rolling_update: Option<RollingUpdate>,
+    pub rolling_update: Option<R>,
 }
 
+impl<R> Strategy<R> {
+    /// Whether Pods of an old template are replaced by themselves.
+    pub fn rolls(&self) -> bool {
+        self.kind != "OnDelete"
+    }
+}
+
+/// The bounds of a rolling update of a Deployment (of its replicas) or a DaemonSet (of its nodes).
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct RollingUpdate {
@@ -90,20 +115,15 @@ pub(crate) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-fn seconds<S: serde::Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+/// Serializes a time as the API writes it, or `null`.
+pub(crate) fn seconds<S: serde::Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
     match at {
         Some(at) => serializer.serialize_str(&time(*at)),
         None => serializer.serialize_none(),
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct ReplicaSet {
-    pub metadata: Meta,
-    pub spec: ReplicaSetSpec,
-    pub status: ReplicaSetStatus,
-}
+kind!(ReplicaSet, ReplicaSetSpec, ReplicaSetStatus, REPLICA_SETS);
 
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -139,22 +159,6 @@ impl ReplicaSet {
 
     pub fn annotation(&self, name: &str) -> Option<&str> {
         self.metadata.annotations.get(name).map(String::as_str)
-    }
-}
-
-impl Projection for Deployment {
-    const RESOURCE: Resource = DEPLOYMENTS;
-
-    fn meta(&self) -> &Meta {
-        &self.metadata
-    }
-}
-
-impl Projection for ReplicaSet {
-    const RESOURCE: Resource = REPLICA_SETS;
-
-    fn meta(&self) -> &Meta {
-        &self.metadata
     }
 }
 

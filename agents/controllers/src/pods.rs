@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use client::expectations::Expectations;
 use client::objects::{PODS, Pod};
-use client::{Cache, Change, DeleteOptions, Error, Index, Key, Meta, ObjectReference, OwnerReference, Resource};
+use client::{
+    Cache, Change, DeleteOptions, Error, Index, Key, Meta, ObjectReference, Outcome, OwnerReference, Resource,
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -88,6 +90,23 @@ pub(crate) fn from_template(kind: &Resource, owner: &Meta, template: &Value) -> 
         }
     }
     json!({ "metadata": metadata, "spec": template.get("spec").cloned().unwrap_or(Value::Null) })
+}
+
+/// The end of a reconcile: what was seen is told even where acting failed, unless the work is another process's by now. A
+/// namespace that is going is no failure.
+pub(crate) async fn conclude(
+    acted: Result<(), Error>,
+    tell: impl Future<Output = Result<(), Error>>,
+    look_again: Option<Duration>,
+) -> Result<Outcome, Error> {
+    if acted.as_ref().is_err_and(Error::is_fence_lost) {
+        return acted.map(|()| Outcome::Done);
+    }
+    tell.await?;
+    match acted {
+        Err(error) if !error.is_namespace_terminating() => Err(error),
+        _ => Ok(look_again.map_or(Outcome::Done, Outcome::After)),
+    }
 }
 
 /// An owner at work on its Pods.

@@ -108,11 +108,7 @@ pub(crate) fn needed(
 }
 
 /// The revisions that go: the oldest of those nobody uses, as long as there are more than `limit` of them.
-pub(crate) fn superfluous(
-    known: &[Arc<ControllerRevision>],
-    used: &BTreeSet<&str>,
-    limit: usize,
-) -> Vec<Arc<ControllerRevision>> {
+fn superfluous(known: &[Arc<ControllerRevision>], used: &BTreeSet<&str>, limit: usize) -> Vec<Arc<ControllerRevision>> {
     let unused = |r: &&Arc<ControllerRevision>| !used.contains(r.metadata.name.as_str());
     let mut unused: Vec<_> = known.iter().filter(unused).cloned().collect();
     unused.sort_by_key(|r| r.revision);
@@ -169,9 +165,14 @@ pub(crate) async fn make(context: &Context, namespace: &str, needed: Needed) -> 
     }
 }
 
-/// Deletes revisions.
-pub(crate) async fn delete(context: &Context, revisions: &[Arc<ControllerRevision>]) -> Result<(), Error> {
-    for revision in revisions {
+/// Deletes the revisions that nobody uses, the oldest first, as long as there are more than `limit` of them.
+pub(crate) async fn forget(
+    context: &Context,
+    known: &[Arc<ControllerRevision>],
+    used: &BTreeSet<&str>,
+    limit: usize,
+) -> Result<(), Error> {
+    for revision in superfluous(known, used, limit) {
         let options = DeleteOptions::uid(&revision.metadata.uid);
         let key = revision.metadata.key();
         match context.client.delete(&CONTROLLER_REVISIONS, &key, &options).await {

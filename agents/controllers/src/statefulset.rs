@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use crate::claim::controller_key;
 use crate::limits;
-use crate::pods::{Hand, by_controller, claimable, concerned};
+use crate::pods::{Hand, by_controller, claimable, concerned, conclude};
 use crate::revisions::{self, ControllerRevision, Made, needed};
 use crate::run::Context;
 use crate::status;
@@ -120,16 +120,12 @@ impl Controller {
         let hand = self.hand(&set);
         hand.claim(&plan.adopt, &plan.release).await?;
         let acted = self.act(&set, &plan, &known, &update).await;
-        if acted.as_ref().is_err_and(Error::is_fence_lost) {
-            return acted.map(|()| Outcome::Done);
-        }
-        self.forget_revisions(&set, &plan, &pods, &known).await?;
         let look_again = plan.look_again;
-        self.write_status(&set, plan.status).await?;
-        match acted {
-            Err(error) if !error.is_namespace_terminating() => Err(error),
-            _ => Ok(look_again.map_or(Outcome::Done, Outcome::After)),
-        }
+        let tell = async {
+            self.forget_revisions(&set, &plan, &pods, &known).await?;
+            self.write_status(&set, plan.status).await
+        };
+        conclude(acted, tell, look_again).await
     }
 
     fn hand<'a>(&'a self, set: &'a StatefulSet) -> Hand<'a> {
@@ -206,8 +202,7 @@ impl Controller {
             plan.status.update_revision.as_str(),
         ]);
         let limit = set.spec.revision_history_limit.unwrap_or(HISTORY_DEFAULT);
-        let superfluous = revisions::superfluous(known, &used, limit);
-        revisions::delete(&self.context, &superfluous).await
+        revisions::forget(&self.context, known, &used, limit).await
     }
 
     async fn write_status(&self, set: &StatefulSet, status: Status) -> Result<(), Error> {

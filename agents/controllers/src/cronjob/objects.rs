@@ -1,21 +1,15 @@
 //! What the controller reads and writes of a CronJob.
 
-use client::{Meta, Projection, Resource};
+use client::Resource;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::objects::time;
+use crate::objects::{kind, seconds};
 
 pub(crate) const CRON_JOBS: Resource = Resource::namespaced("batch", "v1", "CronJob", "cronjobs");
 
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct CronJob {
-    pub metadata: Meta,
-    pub spec: Spec,
-    pub status: Status,
-}
+kind!(CronJob, Spec, Status, CRON_JOBS);
 
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -53,19 +47,4 @@ pub(crate) struct Reference {
     pub namespace: String,
     pub name: String,
     pub uid: String,
-}
-
-fn seconds<S: serde::Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
-    match at {
-        Some(at) => serializer.serialize_str(&time(*at)),
-        None => serializer.serialize_none(),
-    }
-}
-
-impl Projection for CronJob {
-    const RESOURCE: Resource = CRON_JOBS;
-
-    fn meta(&self) -> &Meta {
-        &self.metadata
-    }
 }

@@ -1,49 +1,25 @@
 //! What the controller reads and writes of a DaemonSet.
 
+use client::Resource;
 use client::objects::LabelSelector;
-use client::{Meta, Projection, Resource};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::objects::Condition;
+use crate::objects::{Condition, RollingUpdate, Strategy, kind};
 use crate::percent::resolve;
 
 pub(crate) const DAEMON_SETS: Resource = Resource::namespaced("apps", "v1", "DaemonSet", "daemonsets");
 
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct DaemonSet {
-    pub metadata: Meta,
-    pub spec: Spec,
-    pub status: Status,
-}
+kind!(DaemonSet, Spec, Status, DAEMON_SETS);
 
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Spec {
     pub selector: LabelSelector,
     pub template: Value,
-    pub update_strategy: UpdateStrategy,
+    pub update_strategy: Strategy<RollingUpdate>,
     pub revision_history_limit: Option<usize>,
     pub min_ready_seconds: i32,
-}
-
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct UpdateStrategy {
-    /// `RollingUpdate` (also if empty) or `OnDelete`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    pub rolling_update: Option<RollingUpdate>,
-}
-
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct RollingUpdate {
-    /// Number or percentage of the nodes; absent means 1.
-    pub max_unavailable: Option<Value>,
-    /// Number or percentage of the nodes; absent means 0.
-    pub max_surge: Option<Value>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -64,11 +40,6 @@ pub(crate) struct Status {
 }
 
 impl DaemonSet {
-    /// Whether Pods of an old template are replaced by themselves.
-    pub fn rolls(&self) -> bool {
-        self.spec.update_strategy.kind != "OnDelete"
-    }
-
     /// On how many of these nodes a rolling update may leave the Pod away, and on how many it may run two. Never both
     /// zero, or nothing could move.
     pub fn bounds(&self, nodes: i32) -> (usize, usize) {
@@ -80,13 +51,5 @@ impl DaemonSet {
             (0, 0) => (1, 0),
             both => both,
         }
-    }
-}
-
-impl Projection for DaemonSet {
-    const RESOURCE: Resource = DAEMON_SETS;
-
-    fn meta(&self) -> &Meta {
-        &self.metadata
     }
 }

@@ -75,7 +75,7 @@ pub(super) fn plan(set: &DaemonSet, nodes: &[Arc<Node>], pods: &[Arc<Pod>], hash
     if !set.metadata.is_deleting() && plan.adopt.is_empty() && plan.release.is_empty() {
         view.manage(&mut plan);
         // A rollout starts from nodes that all have what they should.
-        if set.rolls() && plan.create.is_empty() && plan.delete.is_empty() {
+        if set.spec.update_strategy.rolls() && plan.create.is_empty() && plan.delete.is_empty() {
             view.roll(&mut plan);
         }
         plan.create.truncate(limits::REPLICAS_BURST);
@@ -121,7 +121,7 @@ impl<'a> View<'a> {
     }
 
     fn surge(&self) -> usize {
-        match self.set.rolls() {
+        match self.set.spec.update_strategy.rolls() {
             true => self.set.bounds(self.wanted()).1,
             false => 0,
         }

@@ -2,22 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use client::Resource;
 use client::objects::LabelSelector;
-use client::{Meta, Projection, Resource};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::objects::kind;
+
 pub(crate) const BUDGETS: Resource =
     Resource::namespaced("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets");
 
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Budget {
-    pub metadata: Meta,
-    pub spec: Spec,
-    pub status: Status,
-}
+kind!(Budget, Spec, Status, BUDGETS);
 
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -54,12 +50,4 @@ pub(crate) struct Condition {
     pub message: String,
     pub observed_generation: i64,
     pub last_transition_time: Option<Timestamp>,
-}
-
-impl Projection for Budget {
-    const RESOURCE: Resource = BUDGETS;
-
-    fn meta(&self) -> &Meta {
-        &self.metadata
-    }
 }

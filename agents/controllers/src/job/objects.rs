@@ -1,22 +1,16 @@
 //! What the controller reads and writes of a Job.
 
+use client::Resource;
 use client::objects::LabelSelector;
-use client::{Meta, Projection, Resource};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::objects::{Condition, time};
+use crate::objects::{Condition, kind, seconds};
 
 pub(crate) const JOBS: Resource = Resource::namespaced("batch", "v1", "Job", "jobs");
 
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Job {
-    pub metadata: Meta,
-    pub spec: Spec,
-    pub status: Status,
-}
+kind!(Job, Spec, Status, JOBS);
 
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -67,13 +61,6 @@ pub(crate) struct Uncounted {
     pub failed: Vec<String>,
 }
 
-fn seconds<S: serde::Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
-    match at {
-        Some(at) => serializer.serialize_str(&time(*at)),
-        None => serializer.serialize_none(),
-    }
-}
-
 impl Status {
     /// A condition that is true.
     pub fn holds(&self, kind: &str) -> Option<&Condition> {
@@ -97,13 +84,5 @@ impl Job {
     pub fn finished_at(&self) -> Option<Timestamp> {
         let done = ["Complete", "Failed"].iter().find_map(|kind| self.status.holds(kind))?;
         done.last_transition_time
-    }
-}
-
-impl Projection for Job {
-    const RESOURCE: Resource = JOBS;
-
-    fn meta(&self) -> &Meta {
-        &self.metadata
     }
 }

@@ -1,22 +1,16 @@
 //! What the controller reads and writes of a StatefulSet.
 
+use client::Resource;
 use client::objects::LabelSelector;
-use client::{Meta, Projection, Resource};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::objects::Condition;
+use crate::objects::{Condition, Strategy, kind};
 use crate::percent::resolve;
 
 pub(crate) const STATEFUL_SETS: Resource = Resource::namespaced("apps", "v1", "StatefulSet", "statefulsets");
 
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct StatefulSet {
-    pub metadata: Meta,
-    pub spec: Spec,
-    pub status: Status,
-}
+kind!(StatefulSet, Spec, Status, STATEFUL_SETS);
 
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -29,19 +23,10 @@ pub(crate) struct Spec {
     pub service_name: String,
     /// `OrderedReady` (also if empty) or `Parallel`.
     pub pod_management_policy: String,
-    pub update_strategy: UpdateStrategy,
+    pub update_strategy: Strategy<RollingUpdate>,
     pub revision_history_limit: Option<usize>,
     pub min_ready_seconds: i32,
     pub ordinals: Option<Ordinals>,
-}
-
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct UpdateStrategy {
-    /// `RollingUpdate` (also if empty) or `OnDelete`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    pub rolling_update: Option<RollingUpdate>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -89,11 +74,6 @@ impl StatefulSet {
         self.spec.pod_management_policy != "Parallel"
     }
 
-    /// Whether Pods of an old template are replaced by themselves.
-    pub fn rolls(&self) -> bool {
-        self.spec.update_strategy.kind != "OnDelete"
-    }
-
     /// Pods below this ordinal keep the current revision.
     pub fn partition(&self) -> i32 {
         let rolling = self.spec.update_strategy.rolling_update.as_ref();
@@ -107,13 +87,5 @@ impl StatefulSet {
         value
             .map_or(1, |v| resolve(v, self.spec.replicas.unwrap_or(1), true))
             .max(1)
-    }
-}
-
-impl Projection for StatefulSet {
-    const RESOURCE: Resource = STATEFUL_SETS;
-
-    fn meta(&self) -> &Meta {
-        &self.metadata
     }
 }

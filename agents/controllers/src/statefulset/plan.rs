@@ -82,7 +82,7 @@ pub(super) fn plan(set: &StatefulSet, pods: &[Arc<Pod>], update: &str, now: Time
 
 impl View<'_> {
     fn step(&self, plan: &mut Plan) {
-        if self.fill(plan) && self.shrink(plan) && self.set.rolls() {
+        if self.fill(plan) && self.shrink(plan) && self.set.spec.update_strategy.rolls() {
             self.roll(plan);
         }
     }
@@ -117,7 +117,7 @@ impl View<'_> {
     /// Whether a Pod with this ordinal is made from the new revision.
     fn is_new(&self, ordinal: i32) -> bool {
         // With `OnDelete`, deleting a Pod is how it is brought up to date.
-        !self.set.rolls() || ordinal >= self.set.partition()
+        !self.set.spec.update_strategy.rolls() || ordinal >= self.set.partition()
     }
 
     /// Takes away Pods beyond the set's size, highest first.
@@ -180,7 +180,7 @@ impl View<'_> {
             conditions: self.set.status.conditions.clone(),
         };
         let complete = status.updated_replicas == status.replicas && status.ready_replicas == status.replicas;
-        if self.set.rolls() && complete {
+        if self.set.spec.update_strategy.rolls() && complete {
             status.current_revision = self.update.to_owned();
             status.current_replicas = status.updated_replicas;
         }
