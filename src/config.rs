@@ -104,7 +104,8 @@ pub struct Bind {
 
 /// The log filter unless told otherwise: libraries speak up only when something is wrong.
 pub fn default_log() -> String {
-    "info,openraft=warn,hickory_server=warn".into()
+    // openraft warns of a member that is down several times a second; the transport says it once.
+    "info,openraft=error,hickory_server=warn".into()
 }
 
 fn default_cgroup_parent() -> String {

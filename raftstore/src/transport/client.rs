@@ -262,12 +262,22 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link {
             let replies = match client.append(requests).await {
                 Ok(replies) => replies.into_inner(),
                 Err(status) => {
+                    if self.failures == 0 {
+                        tracing::warn!(
+                            member = format!("{target:x}"),
+                            reason = status.message(),
+                            "cannot replicate to a member, trying on"
+                        );
+                    }
                     // openraft's own backoff only slows a stream that was opened.
                     self.pause().await;
                     return Err(rpc_error::<R>(target, &status));
                 }
             };
-            self.failures = 0;
+            if self.failures > 0 {
+                tracing::info!(member = format!("{target:x}"), "a member takes the log again");
+                self.failures = 0;
+            }
             let parse = move |reply: Result<wire::AppendReply, Status>| match reply {
                 Ok(reply) => parse_append_reply::<R>(reply).map_err(|error| network_error(&error)),
                 Err(status) => Err(rpc_error(target, &status)),
