@@ -1,7 +1,9 @@
-//! `proreus node`: starts the agent of a node that `up` runs, in the node's mount and pid namespaces, and stays until
-//! the agent has ended. Process 1 of the namespaces is [`crate::node_init`], which outlives a killed agent together
-//! with containerd and the pods: running the same command again starts another agent among them, which adopts them.
-//! Only an agent that was asked to stop, and did, takes the namespaces with it.
+//! A node that `up` runs: its agent, in mount and pid namespaces of its own. `up` starts agents itself; `proreus node`
+//! starts one again, by hand, and stays until it has ended.
+//!
+//! Process 1 of the namespaces is [`crate::node_init`], which outlives a killed agent together with containerd and the
+//! pods: another agent is started among them and adopts them. Only an agent that was asked to stop, and did, takes the
+//! namespaces with it.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -20,7 +22,15 @@ use crate::config::AgentConfig;
 use crate::node_init::READY;
 use crate::up::processes::{INIT_ID, identified};
 
-pub fn run(path: &Path) -> anyhow::Result<()> {
+/// A node whose namespaces the calling thread has entered: the children it starts are in them.
+pub struct Entered {
+    pid_file: PathBuf,
+    init: Pid,
+}
+
+/// Enters the namespaces of the node with this configuration, which are made if they are not there, and says how to start
+/// its agent. Only for a thread that does nothing else afterwards.
+pub fn enter(path: &Path) -> anyhow::Result<(Command, Entered)> {
     let config = AgentConfig::load(path)?;
     let pid_file = config.pid_file.context("pidFile: a node of `up` needs one")?;
     let init_file = pid_file.with_file_name(INIT_ID);
@@ -28,26 +38,41 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
         bail!("{} runs already (pid {pid})", config.name);
     }
     let program = std::env::current_exe().context("cannot find this program")?;
-    let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD]);
-    signals.thread_block().context("cannot block signals")?;
     let init = match identified(&init_file, path) {
         Some(pid) => join(pid)?,
         None => create(&program, path, &init_file)?,
     };
-    // Of a process group of its own: what is typed at a terminal reaches this process, which passes it on once.
-    let agent = command(&program, "agent", path)
-        .process_group(0)
-        .spawn()
-        .context("cannot start the agent")?;
+    let mut agent = command(&program, "agent", path);
+    // What is typed at a terminal reaches this process, which passes it on once.
+    agent.process_group(0);
+    Ok((agent, Entered { pid_file, init }))
+}
+
+impl Entered {
+    /// Leaves the agent's id where it is looked for. The agent cannot tell: inside the namespace it has another.
+    pub fn started(&self, agent: u32) -> anyhow::Result<()> {
+        Ok(pki::write_public(&self.pid_file, &agent.to_string())?)
+    }
+
+    /// Ends the namespaces, and with them whatever is left in them, after an agent that was asked to stop and did.
+    pub fn close(&self) {
+        // Process 1 may be gone already.
+        let _ = kill(self.init, Signal::SIGKILL);
+    }
+}
+
+pub fn run(path: &Path) -> anyhow::Result<()> {
+    let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD]);
+    signals.thread_block().context("cannot block signals")?;
+    let (mut agent, node) = enter(path)?;
+    let agent = agent.spawn().context("cannot start the agent")?;
+    node.started(agent.id())?;
     let agent = Pid::from_raw(agent.id().cast_signed());
-    // The agent cannot tell: inside the namespace it has another id.
-    pki::write_public(&pid_file, &agent.to_string())?;
     let status = wait(&signals, agent)?;
     if status != WaitStatus::Exited(agent, 0) {
         bail!("the agent ended ({status:?}); its pods go on until it is started again or the cluster is stopped");
     }
-    // Whatever is left in the namespaces ends with their process 1, which may be gone already.
-    let _ = kill(init, Signal::SIGKILL);
+    node.close();
     Ok(())
 }
 

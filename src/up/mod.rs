@@ -103,7 +103,7 @@ async fn wait_ready(
     phases: &Phases,
 ) -> anyhow::Result<()> {
     let started = k8s_openapi::jiff::Timestamp::now();
-    processes.start_nodes(layout)?;
+    processes.start_nodes(layout).await?;
     let client = admin::client(&files::admin_conf(directory)).await?;
     let waiting = async {
         admin::wait_for_api(&client).await;

@@ -2,20 +2,21 @@
 //! in order), noticing when one ends, and stopping all of them by the process ids they left in their directories.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
+use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
 use super::layout::{Layout, Node};
-
+use crate::node::{self, Entered};
 use crate::output::say;
 
 /// How long processes may take to stop in order before they are killed.
@@ -71,36 +72,75 @@ impl Processes {
         Ok(())
     }
 
-    pub fn start_nodes(&mut self, layout: &Layout) -> anyhow::Result<()> {
-        let program = program()?;
-        for node in &layout.nodes {
-            let config = self.directory.join(&node.name).join("config.yaml");
-            self.start(&node.name, &node_command(&program, node, &config))?;
+    /// Starts every node's agent in the node's namespaces.
+    pub async fn start_nodes(&mut self, layout: &Layout) -> anyhow::Result<()> {
+        let starts = layout.nodes.iter().map(|node| self.start_node(node));
+        for started in futures::future::join_all(starts).await {
+            started?;
         }
         Ok(())
     }
 
+    async fn start_node(&self, node: &Node) -> anyhow::Result<()> {
+        let config = self.directory.join(&node.name).join("config.yaml");
+        let (name, namespace, log) = (node.name.clone(), node.namespace.clone(), self.log(&node.name)?);
+        let runtime = tokio::runtime::Handle::current();
+        let (sender, entered) = tokio::sync::oneshot::channel();
+        // A thread for this alone: it stays in the node's namespaces.
+        std::thread::spawn(move || {
+            let _runtime = runtime.enter();
+            let start = || -> anyhow::Result<(Child, Entered)> {
+                if let Some(namespace) = namespace {
+                    enter_network(&namespace)?;
+                }
+                let (agent, node) = node::enter(&config)?;
+                let child = logged(agent.into(), log)?.spawn().context("cannot start the agent")?;
+                Ok((child, node))
+            };
+            // The receiver is gone once `up` itself is on its way out.
+            let _ = sender.send(start());
+        });
+        let (child, node) = entered
+            .await
+            .context("the thread that starts it ended")
+            .flatten()
+            .with_context(|| format!("cannot start {name}"))?;
+        let noted = node.started(child.id().unwrap_or_default());
+        self.follow(&name, child, move |status| {
+            if status.is_some_and(|status| status.success()) {
+                node.close();
+            }
+        });
+        noted
+    }
+
     fn start(&self, name: &str, command: &[String]) -> anyhow::Result<()> {
-        let path = log_path(&self.directory, name);
-        let log = OpenOptions::new().create(true).append(true).open(&path);
-        let log = log.with_context(|| format!("cannot open {}", path.display()))?;
-        let mut child = Command::new(&command[0])
-            .args(&command[1..])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().context("cannot duplicate a log file")?)
-            .stderr(log)
-            .process_group(0)
+        let mut process = Command::new(&command[0]);
+        process.args(&command[1..]).stdin(Stdio::null()).process_group(0);
+        let child = logged(process, self.log(name)?)?
             .spawn()
             .with_context(|| format!("cannot start {name}: {}", command.join(" ")))?;
+        self.follow(name, child, |_| {});
+        Ok(())
+    }
+
+    fn log(&self, name: &str) -> anyhow::Result<File> {
+        let path = log_path(&self.directory, name);
+        let log = OpenOptions::new().create(true).append(true).open(&path);
+        log.with_context(|| format!("cannot open {}", path.display()))
+    }
+
+    /// Says when a child has ended, after `and_then`.
+    fn follow(&self, name: &str, mut child: Child, and_then: impl FnOnce(Option<ExitStatus>) + Send + 'static) {
         let (name, sender, alive) = (name.to_string(), self.sender.clone(), self.alive.clone());
         locked(&alive).insert(name.clone());
         tokio::spawn(async move {
             let status = child.wait().await.ok();
+            and_then(status);
             locked(&alive).remove(&name);
             // The receiver is gone once `up` itself is on its way out.
             let _ = sender.send(Exited { name, status });
         });
-        Ok(())
     }
 
     /// The next process that ends.
@@ -167,7 +207,21 @@ pub async fn stop_leftovers(layout: &Layout, directory: &Path) {
     remove_cgroups(&layout.cgroup());
 }
 
-/// The command line of a node: its agent, in namespaces of its own.
+/// Takes the calling thread, and the children it starts, into a network namespace.
+fn enter_network(name: &str) -> anyhow::Result<()> {
+    let path = Path::new("/run/netns").join(name);
+    let namespace = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    setns(namespace, CloneFlags::CLONE_NEWNET).with_context(|| format!("cannot enter {}", path.display()))
+}
+
+fn logged(mut command: Command, log: File) -> anyhow::Result<Command> {
+    command
+        .stdout(log.try_clone().context("cannot duplicate a log file")?)
+        .stderr(log);
+    Ok(command)
+}
+
+/// The command line that starts a node's agent again.
 pub fn node_command(program: &Path, node: &Node, config: &Path) -> Vec<String> {
     let mut command: Vec<String> = Vec::new();
     if let Some(namespace) = &node.namespace {
