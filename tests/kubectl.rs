@@ -15,6 +15,45 @@ spec:
     spec: {containers: [{name: web, image: 'example.com/web:1'}]}
 ";
 
+const CRON_TABS: &str = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: crontabs.stable.example.com}
+spec:
+  group: stable.example.com
+  scope: Namespaced
+  names: {plural: crontabs, kind: CronTab, shortNames: [ct], categories: [all]}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            required: [cronSpec]
+            properties:
+              cronSpec: {type: string, description: When it runs.}
+              image: {type: string, default: busybox}
+              replicas: {type: integer, maximum: 10}
+          status: {type: object, properties: {replicas: {type: integer}}}
+    subresources:
+      status: {}
+      scale: {specReplicasPath: .spec.replicas, statusReplicasPath: .status.replicas}
+    additionalPrinterColumns:
+    - {name: Spec, type: string, jsonPath: .spec.cronSpec}
+    - {name: Replicas, type: integer, jsonPath: .spec.replicas}
+";
+
+fn cron_tab(kind: &str, field: &str, replicas: u32) -> String {
+    format!(
+        "{{apiVersion: stable.example.com/v1, kind: {kind}, metadata: {{name: tab}}, \
+         spec: {{{field}: '* *', replicas: {replicas}}}}}"
+    )
+}
+
 #[test]
 fn everyday_commands_and_their_errors() {
     if let Some(reason) = missing("kubectl") {
@@ -26,6 +65,7 @@ fn everyday_commands_and_their_errors() {
     workloads_are_controlled(&cluster);
     access_is_answered(&cluster);
     bad_input_is_named(&cluster);
+    custom_resources_are_like_others(&cluster);
 }
 
 fn discovery(cluster: &Cluster) {
@@ -172,5 +212,60 @@ fn bad_input_is_named(cluster: &Cluster) {
         cluster
             .kubectl_fails(&["get", "--raw", "/api/v1/pods?resourceVersion=x"])
             .contains("resourceVersion")
+    );
+}
+
+/// Nobody told kubectl about the kind: everything it knows comes from discovery and OpenAPI.
+fn custom_resources_are_like_others(cluster: &Cluster) {
+    let write = |manifest: &str| {
+        let path = cluster.directory().join("tab.yaml");
+        std::fs::write(&path, manifest).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    cluster.apply(CRON_TABS);
+    cluster.kubectl(&["wait", "--for=condition=established", "crd/crontabs.stable.example.com"]);
+    cluster.apply(&cron_tab("CronTab", "cronSpec", 3));
+    let table = cluster.kubectl(&["get", "ct"]);
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .map(|line| line.split("   ").map(str::trim).collect())
+        .collect();
+    let shown = rows
+        .iter()
+        .map(|row| row.iter().filter(|cell| !cell.is_empty()).copied().collect());
+    let shown: Vec<Vec<&str>> = shown.collect();
+    assert_eq!(shown, [["NAME", "SPEC", "REPLICAS"], ["tab", "* *", "3"]], "{table}");
+    assert!(
+        cluster
+            .kubectl(&["explain", "ct.spec.cronSpec"])
+            .contains("When it runs.")
+    );
+    assert!(
+        cluster
+            .kubectl(&["get", "all"])
+            .contains("crontab.stable.example.com/tab")
+    );
+    cluster.kubectl(&["scale", "ct", "tab", "--replicas=5"]);
+    let replicas = ["get", "ct", "tab", "-o", "jsonpath={.spec.replicas}/{.spec.image}"];
+    assert_eq!(cluster.kubectl(&replicas), "5/busybox");
+    for (manifest, expected) in [
+        (cron_tab("CronTab", "odd", 3), "unknown field \"spec.odd\""),
+        (
+            cron_tab("CronTab", "cronSpec", 11),
+            "spec.replicas: Invalid value: 11: spec.replicas in body should be less than or equal to 10",
+        ),
+        (
+            cron_tab("Unknown", "cronSpec", 1),
+            "no matches for kind \"Unknown\" in version \"stable.example.com/v1\"\nensure CRDs are installed first",
+        ),
+    ] {
+        let error = cluster.kubectl_fails(&["apply", "-f", &write(&manifest)]);
+        assert!(error.contains(expected), "{expected:?} is not in\n{error}");
+    }
+    cluster.kubectl(&["delete", "crd", "crontabs.stable.example.com"]);
+    let gone = cluster.kubectl_fails(&["get", "ct"]);
+    assert!(
+        gone.contains("the server doesn't have a resource type \"ct\""),
+        "{gone}"
     );
 }

@@ -10,7 +10,7 @@
 //! and validation have not seen in exactly that form. Reads copy stored bytes and do not re-encode them. Every error leaves as
 //! a `metav1.Status`, a panic included. A request that came over a socket can carry neither a ready-made identity nor a fence.
 //!
-//! **Left out so far.** Custom resources and aggregated API servers.
+//! **Left out so far.** Aggregated API servers.
 
 pub mod admission;
 pub mod authn;
@@ -20,6 +20,7 @@ mod chain;
 pub mod config;
 mod endpoints;
 pub mod error;
+mod extensions;
 mod filters;
 pub mod identity;
 pub mod limits;

@@ -3,7 +3,7 @@
 use crate::authn::{self, Authenticator};
 use crate::authz::{self, Authorizer};
 use crate::config::Config;
-use crate::endpoints::Static;
+use crate::endpoints::Documents;
 use crate::error::ServeError;
 use crate::filters::in_flight::InFlight;
 use crate::identity::{PeerAddress, PeerCertificates};
@@ -18,6 +18,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use storage::Storage;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -31,9 +32,11 @@ pub struct Server {
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) in_flight: InFlight,
     pub(crate) metrics: Metrics,
-    pub(crate) documents: Static,
+    pub(crate) documents: Documents,
     /// Cancelled when the server stops: watches end, so that connections can drain.
     pub(crate) stopping: CancellationToken,
+    /// Set once the definitions of custom resources are followed.
+    pub(crate) following: AtomicBool,
 }
 
 impl Server {
@@ -45,7 +48,7 @@ impl Server {
         registry.set_access(authenticators.clone(), authorizer.clone());
         let metrics = Metrics::register(&mut config.metrics.lock());
         Arc::new(Server {
-            documents: Static::new(&registry),
+            documents: Documents::new(&registry),
             config,
             registry,
             authenticators,
@@ -53,6 +56,7 @@ impl Server {
             in_flight: InFlight::new(),
             metrics,
             stopping: CancellationToken::new(),
+            following: AtomicBool::new(false),
         })
     }
 

@@ -9,10 +9,12 @@ mod objects;
 mod repair;
 mod roles;
 
+use crate::extensions::{self, Follower};
 use crate::registry::{Registry, RequestContext};
 use crate::{ApiError, Server};
 use serde_json::Value;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +34,11 @@ impl Server {
         let registry = self.registry();
         for (resource, object) in objects::all().into_iter().chain(roles::all()) {
             create_if_absent(registry, resource, object).await?;
+        }
+        // Before anything is served that depends on them.
+        extensions::load(registry.reader()).await?;
+        if !self.following.swap(true, Ordering::Relaxed) {
+            tokio::spawn(Follower::new(registry).run(self.stopping.clone()));
         }
         // Another member may be between taking an address and writing its service, or have died there: then the repair makes
         // way for a later heartbeat.

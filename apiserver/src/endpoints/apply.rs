@@ -31,7 +31,7 @@ pub(super) async fn may_create(call: &Call<'_>) -> Result<bool, ApiError> {
         return Ok(false);
     }
     let reader = call.server.registry.reader();
-    let here = reader.local(&call.served.name, call.namespace, &call.info.name).await;
+    let here = reader.local(&call.served.key, call.namespace, &call.info.name).await;
     match here {
         Ok(None) => authorize_create(call).await.map(|()| true),
         _ => Ok(false),
@@ -116,7 +116,7 @@ async fn create(
     object["metadata"]["name"] = name.as_str().into();
     let registry = &call.server.registry;
     registry
-        .create_written(&call.context, &call.served.name, call.namespace, object)
+        .create_written(&call.context, &call.served.key, call.namespace, object)
         .await
         .map(Updated::Created)
 }

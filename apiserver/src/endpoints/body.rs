@@ -2,7 +2,7 @@
 
 use crate::registry::{RequestContext, Served};
 use crate::{ApiError, Body, limits};
-use api::{DecodeError, FieldValidation, Gvk};
+use api::{DecodeError, FieldValidation, Gvk, structural};
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -47,10 +47,29 @@ pub(crate) fn decode(
     Ok(object)
 }
 
+/// [`decode`] for an object of a resource.
+pub(crate) fn decode_object(
+    context: &RequestContext,
+    served: &Served,
+    content_type: &str,
+    body: &[u8],
+    validation: FieldValidation,
+) -> Result<Value, ApiError> {
+    let gvk = served.info.gvk();
+    let Some(custom) = &served.custom else {
+        return decode(context, content_type, body, &gvk, validation);
+    };
+    let decoded = structural::decode(content_type, body, &gvk, custom.node(), validation);
+    let (mut object, warnings) = decoded.map_err(refuse)?;
+    warnings.into_iter().for_each(|warning| context.warn(warning));
+    custom.node().fill(&mut object);
+    Ok(object)
+}
+
 /// The schema of a resource's objects.
-pub(crate) fn schema(served: &Served) -> Result<api::Schema<'static>, ApiError> {
-    api::registry()
-        .schema(&served.info.gvk())
+pub(crate) fn schema(served: &Served) -> Result<api::Schema<'_>, ApiError> {
+    served
+        .schema()
         .ok_or_else(|| ApiError::internal("a resource without a schema"))
 }
 
@@ -62,7 +81,10 @@ pub(crate) fn conform(
     validation: FieldValidation,
 ) -> Result<Value, ApiError> {
     let mut object = checked(context, served, object, validation)?;
-    api::default_object(&served.info.gvk(), &mut object);
+    match &served.custom {
+        Some(custom) => custom.node().fill(&mut object),
+        None => api::default_object(&served.info.gvk(), &mut object),
+    }
     Ok(object)
 }
 
@@ -73,7 +95,11 @@ pub(crate) fn checked(
     object: Value,
     validation: FieldValidation,
 ) -> Result<Value, ApiError> {
-    let (object, warnings) = api::conform(schema(served)?, object, validation).map_err(refuse)?;
+    let conformed = match &served.custom {
+        Some(custom) => structural::conform(object, &served.info.gvk(), custom.node(), validation),
+        None => api::conform(schema(served)?, object, validation),
+    };
+    let (object, warnings) = conformed.map_err(refuse)?;
     warnings.into_iter().for_each(|warning| context.warn(warning));
     Ok(object)
 }

@@ -15,7 +15,7 @@ pub(super) async fn delete(mut call: Call<'_>, request: Request<Body>) -> Answer
     let options = options(&mut call, request).await?;
     let (registry, served) = (&call.server.registry, &call.served);
     let deleted = registry
-        .delete(&call.context, &served.name, call.namespace, &call.info.name, &options)
+        .delete(&call.context, &served.key, call.namespace, &call.info.name, &options)
         .await?;
     match deleted {
         Deleted::Marked(written) => {
@@ -36,7 +36,7 @@ pub(super) async fn delete_collection(mut call: Call<'_>, request: Request<Body>
     let shared = Arc::new((
         call.server.registry.clone(),
         call.context.clone(),
-        served.name.clone(),
+        served.key.clone(),
         options,
     ));
     // Owned, because futures that borrow from a closure's argument are not provably Send.
@@ -59,7 +59,7 @@ pub(super) async fn delete_collection(mut call: Call<'_>, request: Request<Body>
         .map(|object| served.to_shown(object))
         .collect();
     let list = json!({
-        "kind": served.info.list_kind(), "apiVersion": served.info.api_version(),
+        "kind": served.info.list_kind, "apiVersion": served.info.api_version(),
         "metadata": {"resourceVersion": page.revision.to_string()}, "items": items,
     });
     Ok(respond::json(200, &list))

@@ -1,10 +1,12 @@
 //! What is not about objects: discovery, OpenAPI, version, health, metrics.
 
+use super::discovery::Rows;
 use super::query::Query;
 use super::{Answer, discovery, health, negotiate, respond};
 use crate::openapi;
-use crate::registry::Registry;
+use crate::registry::{Overlay, Registry};
 use crate::{ApiError, Body, RequestInfo, Server};
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, header};
@@ -12,21 +14,28 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-/// A document that does not change while the server runs.
+/// A document and its hash.
 pub(crate) struct Document {
     body: Bytes,
     /// Quoted hash of the body.
     etag: HeaderValue,
 }
 
-/// The documents, built at start.
-pub(crate) struct Static {
+/// The documents: the same for everyone until custom resources come or go.
+pub(crate) struct Documents {
+    current: ArcSwap<Current>,
+    /// Built when first asked for: most processes never are, and the documents are megabytes.
+    openapi: OnceLock<openapi::BuiltIn>,
+    version: Value,
+}
+
+/// The documents as of one state of the custom resources.
+struct Current {
+    overlay: Arc<Overlay>,
     discovery: BTreeMap<String, Document>,
     /// By (path, version of the discovery API).
     aggregated: BTreeMap<(&'static str, &'static str), Document>,
-    /// Built when first asked for: most processes never are, and the documents are megabytes.
     openapi: OnceLock<openapi::Documents>,
-    version: Value,
 }
 
 impl Document {
@@ -65,28 +74,54 @@ impl Document {
     }
 }
 
-impl Static {
-    fn openapi(&self) -> &openapi::Documents {
-        self.openapi.get_or_init(openapi::build)
-    }
-
-    pub(crate) fn new(_registry: &Registry) -> Static {
-        let discovery = discovery::legacy()
+impl Current {
+    fn of(overlay: Arc<Overlay>) -> Current {
+        let rows = Rows::new(overlay.served.iter().map(|served| &served.info));
+        let discovery = discovery::legacy(&rows)
             .iter()
             .map(|(path, value)| (path.clone(), Document::new(value)))
             .collect();
         let mut aggregated = BTreeMap::new();
         for (path, core) in [("/api", true), ("/apis", false)] {
             for version in ["v2", "v2beta1"] {
-                aggregated.insert((path, version), Document::new(&discovery::aggregated(core, version)));
+                let document = discovery::aggregated(&rows, core, version);
+                aggregated.insert((path, version), Document::new(&document));
             }
         }
-        Static {
+        Current {
+            overlay,
             discovery,
             aggregated,
             openapi: OnceLock::new(),
+        }
+    }
+
+    fn openapi(&self, documents: &Documents) -> &openapi::Documents {
+        let built_in = || documents.openapi.get_or_init(openapi::BuiltIn::build);
+        self.openapi
+            .get_or_init(|| openapi::Documents::of(built_in(), &self.overlay))
+    }
+}
+
+impl Documents {
+    pub(crate) fn new(registry: &Registry) -> Documents {
+        let current = Current::of(registry.reader().overlay());
+        Documents {
+            current: ArcSwap::from_pointee(current),
+            openapi: OnceLock::new(),
             version: version(),
         }
+    }
+
+    /// The documents about what is served now.
+    fn current(&self, registry: &Registry) -> Arc<Current> {
+        let (current, overlay) = (self.current.load_full(), registry.reader().overlay());
+        if Arc::ptr_eq(&current.overlay, &overlay) {
+            return current;
+        }
+        let current = Arc::new(Current::of(overlay));
+        self.current.store(current.clone());
+        current
     }
 }
 
@@ -118,18 +153,19 @@ pub(crate) async fn answer(server: &Arc<Server>, info: &RequestInfo, request: &P
     }
     let path = info.path.trim_end_matches('/');
     let documents = &server.documents;
+    let current = documents.current(&server.registry);
     let query = Query::parse(request.uri.query());
     match path {
-        "" => Ok(respond::json(200, &json!({"paths": paths(documents)}))),
+        "" => Ok(respond::json(200, &json!({"paths": paths(documents, &current)}))),
         "/version" => Ok(respond::json(200, &documents.version)),
         "/metrics" => metrics(server),
         _ if health::is_health(path) => Ok(health::answer(server, path, &query).await),
-        "/openapi/v2" => swagger(&documents.openapi().v2, request),
-        _ if path == "/api" || path == "/apis" => Ok(group_list(documents, path, request)?),
+        "/openapi/v2" => swagger(current.openapi(documents), request),
+        _ if path == "/api" || path == "/apis" => Ok(group_list(&current, path, request)?),
         _ => {
             let document = match path.starts_with("/openapi/") {
-                true => documents.openapi().v3.get(path),
-                false => documents.discovery.get(path),
+                true => current.openapi(documents).v3(path),
+                false => current.discovery.get(path),
             };
             document
                 .map(|document| document.answer(request, negotiate::JSON))
@@ -138,23 +174,19 @@ pub(crate) async fn answer(server: &Arc<Server>, info: &RequestInfo, request: &P
     }
 }
 
-fn paths(documents: &Static) -> Vec<&str> {
+fn paths<'a>(documents: &'a Documents, current: &'a Current) -> Vec<&'a str> {
     let fixed = ["/healthz", "/livez", "/metrics", "/openapi/v2", "/readyz", "/version"];
-    let mut paths: Vec<&str> = documents
-        .discovery
-        .keys()
-        .chain(documents.openapi().v3.keys())
-        .map(String::as_str)
-        .collect();
+    let mut paths: Vec<&str> = current.discovery.keys().map(String::as_str).collect();
+    paths.extend(current.openapi(documents).v3_paths());
     paths.extend(fixed);
     paths.sort_unstable();
     paths
 }
 
-fn group_list(documents: &Static, path: &str, request: &Parts) -> Answer {
+fn group_list(current: &Current, path: &str, request: &Parts) -> Answer {
     match negotiate::aggregated_discovery(&request.headers) {
         Some(version) => {
-            let document = documents
+            let document = current
                 .aggregated
                 .iter()
                 .find(|((p, v), _)| *p == path && *v == version);
@@ -167,7 +199,7 @@ fn group_list(documents: &Static, path: &str, request: &Parts) -> Answer {
                 .ok_or_else(ApiError::no_such_path)
         }
         None => {
-            let document = documents.discovery.get(path).ok_or_else(ApiError::no_such_path)?;
+            let document = current.discovery.get(path).ok_or_else(ApiError::no_such_path)?;
             Ok(document.answer(request, negotiate::JSON))
         }
     }
@@ -179,17 +211,17 @@ const SWAGGER_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.
 const SWAGGER_PROTOBUF_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 
 /// OpenAPI v2 in the first encoding that the client accepts.
-fn swagger(documents: &openapi::Swagger, request: &Parts) -> Answer {
+fn swagger(documents: &openapi::Documents, request: &Parts) -> Answer {
     let accepted = negotiate::media_types(&request.headers);
     if accepted.is_empty() {
-        return Ok(documents.json.answer(request, negotiate::JSON));
+        return Ok(documents.v2_json().answer(request, negotiate::JSON));
     }
     for media in accepted {
         if media == SWAGGER_PROTOBUF || media == SWAGGER_PROTOBUF_ASKED {
-            return Ok(documents.protobuf.answer(request, SWAGGER_PROTOBUF));
+            return Ok(documents.v2_protobuf().answer(request, SWAGGER_PROTOBUF));
         }
         if matches!(media.as_str(), "application/json" | "application/*" | "*/*") {
-            return Ok(documents.json.answer(request, negotiate::JSON));
+            return Ok(documents.v2_json().answer(request, negotiate::JSON));
         }
     }
     Err(ApiError::not_acceptable(&[negotiate::JSON, SWAGGER_PROTOBUF]))

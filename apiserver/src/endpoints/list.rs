@@ -64,7 +64,7 @@ fn protobuf(served: &Served, page: Page) -> Answer {
         .map(|item| item.value().map(|object| served.to_shown(object)))
         .collect();
     let list = json!({
-        "kind": served.info.list_kind(), "apiVersion": served.info.api_version(), "metadata": metadata(&page),
+        "kind": served.info.list_kind, "apiVersion": served.info.api_version(), "metadata": metadata(&page),
         "items": items.map_err(ApiError::internal)?,
     });
     Ok(respond::bytes(200, PROTOBUF, transform::protobuf(&list)?))
@@ -107,7 +107,7 @@ struct Writer {
 impl Writer {
     fn new(served: Arc<Served>, page: Page, shape: Shape, include: IncludeObject) -> Writer {
         let metadata = metadata(&page);
-        let (kind, version) = (served.info.list_kind(), served.info.api_version());
+        let (kind, version) = (&served.info.list_kind, served.info.api_version());
         let head = match shape {
             Shape::Object => format!(r#"{{"kind":"{kind}","apiVersion":"{version}","metadata":{metadata},"items":["#),
             Shape::Partial => format!(
@@ -173,7 +173,10 @@ impl Writer {
                 out.put_slice(&self.served.show(item.json())?);
                 Ok(())
             }
-            Shape::Table => transform::write_row(out, &self.served, &item.json(), self.include, self.now),
+            Shape::Table => {
+                let json = self.served.show_row(item.json())?;
+                transform::write_row(out, &self.served, &json, self.include, self.now)
+            }
             Shape::Partial => transform::write_partial(out, &item.json()),
         }
     }

@@ -18,8 +18,9 @@ mod transform;
 mod watch;
 mod write;
 
-pub(crate) use documents::{Document, Static};
+pub(crate) use documents::{Document, Documents};
 
+use crate::extensions;
 use crate::registry::{RequestContext, Served};
 use crate::{ApiError, Body, RequestInfo, Server};
 use http::{Request, Response};
@@ -49,11 +50,20 @@ pub(crate) async fn dispatch(
     if !info.is_resource {
         return documents::answer(server, info, &request.into_parts().0).await;
     }
-    let served = server
-        .registry
-        .reader()
-        .served_at(&info.group, &info.version, &info.resource)?
-        .clone();
+    let served = served(server, info).await?;
+    if let Some(custom) = &served.custom {
+        if custom.needs_webhook() {
+            let message = format!(
+                "objects of {} need conversion by webhook, which is not supported",
+                served.key
+            );
+            return Err(ApiError::internal(message));
+        }
+        custom
+            .deprecation()
+            .into_iter()
+            .for_each(|warning| context.warn(warning));
+    }
     let namespaced = served.info.namespaced;
     if !namespaced && !info.namespace.is_empty() && info.resource != "namespaces" {
         return Err(ApiError::no_such_path());
@@ -83,6 +93,16 @@ pub(crate) async fn dispatch(
             &call.served.name,
             request.method().as_str(),
         )),
+    }
+}
+
+/// What a request is about. A custom resource that was defined a moment ago, through another server, is looked up.
+async fn served(server: &Arc<Server>, info: &RequestInfo) -> Result<Arc<Served>, ApiError> {
+    let reader = server.registry.reader();
+    let find = || reader.served_at(&info.group, &info.version, &info.resource);
+    match find() {
+        Err(_) if extensions::look(reader, &info.group, &info.resource).await? => find(),
+        found => found,
     }
 }
 

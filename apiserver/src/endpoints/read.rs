@@ -10,7 +10,7 @@ pub(super) async fn get(call: Call<'_>, headers: &HeaderMap) -> Answer {
     let freshness = options::of_get(&call.query)?;
     let reader = call.server.registry.reader();
     let item = reader
-        .item(&call.served.name, call.namespace, &call.info.name, freshness)
+        .item(&call.served.key, call.namespace, &call.info.name, freshness)
         .await?;
     respond::object(200, &call.served, item.json(), output, include)
 }

@@ -31,11 +31,9 @@ pub(crate) fn object(
     output: Output,
     include: IncludeObject,
 ) -> Result<Response<Body>, ApiError> {
-    // Tables are made of the stored form, which the strategy's columns know.
-    let json = if output.shape == Shape::Object {
-        served.show(json)?
-    } else {
-        json
+    let json = match output.shape {
+        Shape::Object => served.show(json)?,
+        Shape::Table | Shape::Partial => served.show_row(json)?,
     };
     Ok(match (output.shape, output.encoding) {
         (Shape::Object, Encoding::Json) => bytes(code, JSON, json),

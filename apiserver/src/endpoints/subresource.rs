@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 pub(super) async fn answer(call: Call<'_>, request: Request<Body>) -> Answer {
     let subresource = &call.info.subresource;
     let unknown = ApiError::no_such_path;
-    let info = call.served.info.subresource(subresource).ok_or_else(unknown)?;
-    let kind = call.served.strategy.subresource(subresource).ok_or_else(unknown)?;
+    let served = call.served.clone();
+    let info = served.info.subresource(subresource).ok_or_else(unknown)?;
+    let kind = served.strategy.subresource(subresource).ok_or_else(unknown)?;
     if call.info.name.is_empty() || (call.served.info.namespaced && call.namespace.is_empty()) {
         return Err(unknown());
     }
@@ -35,18 +36,18 @@ pub(super) async fn answer(call: Call<'_>, request: Request<Body>) -> Answer {
     }
 }
 
-async fn projected(call: Call<'_>, headers: &http::HeaderMap, view: &'static dyn Projection) -> Answer {
+async fn projected(call: Call<'_>, headers: &http::HeaderMap, view: &dyn Projection) -> Answer {
     let output = negotiate::output(headers, true)?;
     let freshness = options::of_get(&call.query)?;
     let reader = call.server.registry.reader();
     let item = reader
-        .item(&call.served.name, call.namespace, &call.info.name, freshness)
+        .item(&call.served.key, call.namespace, &call.info.name, freshness)
         .await?;
     let object = item.value().map_err(ApiError::internal)?;
     respond::foreign(200, &view.read(&object), output)
 }
 
-async fn put(mut call: Call<'_>, request: Request<Body>, view: &'static dyn Projection) -> Answer {
+async fn put(mut call: Call<'_>, request: Request<Body>, view: &dyn Projection) -> Answer {
     let output = negotiate::output(request.headers(), true)?;
     let options = WriteOptions::parse(&call.query, "UpdateOptions")?;
     write::set_options(&mut call.context, &options);
@@ -58,7 +59,7 @@ async fn put(mut call: Call<'_>, request: Request<Body>, view: &'static dyn Proj
     change(&call, view, output, &move |_| Ok(wanted.clone())).await
 }
 
-async fn patch(mut call: Call<'_>, request: Request<Body>, view: &'static dyn Projection) -> Answer {
+async fn patch(mut call: Call<'_>, request: Request<Body>, view: &dyn Projection) -> Answer {
     let output = negotiate::output(request.headers(), true)?;
     let options = WriteOptions::parse(&call.query, "PatchOptions")?;
     write::set_options(&mut call.context, &options);
@@ -74,7 +75,7 @@ async fn patch(mut call: Call<'_>, request: Request<Body>, view: &'static dyn Pr
 /// Updates the object through its view: read the view, change it, check it, write it back.
 async fn change(
     call: &Call<'_>,
-    view: &'static dyn Projection,
+    view: &dyn Projection,
     output: negotiate::Output,
     wanted: &(dyn Fn(&Value) -> Result<Value, ApiError> + Send + Sync),
 ) -> Answer {

@@ -120,6 +120,7 @@ impl Streaming {
             tokio::select! {
                 biased;
                 () = self.stopping.cancelled() => return None,
+                () = self.form.served.retired.cancelled() => return None,
                 () = &mut self.deadline => return None,
                 _ = self.bookmark_due.tick(), if self.bookmarks => self.watch.request_bookmark(),
                 events = self.watch.next() => self.take(events),
@@ -201,10 +202,9 @@ impl Form {
             return Ok(out.freeze());
         }
         let json = change.item.json();
-        let json = if self.shape == Shape::Object {
-            self.served.show(json)?
-        } else {
-            json
+        let json = match self.shape {
+            Shape::Object => self.served.show(json)?,
+            Shape::Table | Shape::Partial => self.served.show_row(json)?,
         };
         self.frame(kind, &json)
     }

@@ -17,15 +17,24 @@ pub(super) async fn create(mut call: Call<'_>, request: Request<Body>) -> Answer
     let (parts, payload) = request.into_parts();
     let payload = body::read(payload).await?;
     let content_type = body::content_type(&parts.headers);
-    let gvk = call.served.info.gvk();
-    let object = body::decode(&call.context, content_type, &payload, &gvk, options.field_validation)?;
+    let object = body::decode_object(
+        &call.context,
+        &call.served,
+        content_type,
+        &payload,
+        options.field_validation,
+    )?;
     if !call.served.strategy.stored() {
         let reply = act(&call, object).await?;
         return respond::foreign(reply.code, &reply.object, output);
     }
+    let object = match call.served.custom {
+        Some(_) => call.served.to_stored(object),
+        None => object,
+    };
     let registry = &call.server.registry;
     let written = registry
-        .create_written(&call.context, &call.served.name, call.namespace, object)
+        .create_written(&call.context, &call.served.key, call.namespace, object)
         .await?;
     respond::object(
         201,
@@ -66,8 +75,13 @@ pub(super) async fn update(mut call: Call<'_>, request: Request<Body>) -> Answer
     let (parts, payload) = request.into_parts();
     let payload = body::read(payload).await?;
     let content_type = body::content_type(&parts.headers);
-    let gvk = call.served.info.gvk();
-    let object = body::decode(&call.context, content_type, &payload, &gvk, options.field_validation)?;
+    let object = body::decode_object(
+        &call.context,
+        &call.served,
+        content_type,
+        &payload,
+        options.field_validation,
+    )?;
     let object = call.served.to_stored(object);
     call.context.may_create = apply::may_create(&call).await?;
     let updated = change(&call, &move |_old| Ok(object.clone())).await?;
@@ -84,14 +98,14 @@ pub(super) async fn patch(mut call: Call<'_>, request: Request<Body>) -> Answer 
     call.context.may_create = apply::may_create(&call).await?;
     let patch = read_patch(request).await?;
     let (served, context, name) = (call.served.clone(), call.context.clone(), call.info.name.clone());
-    let (version, kind) = (served.info.api_version(), served.info.kind);
+    let (version, kind) = (served.info.api_version(), served.info.kind.clone());
     let transform = move |old: &Value| {
         if old.is_null() {
             return Err(served.not_found(&name));
         }
         let patched = match served.conversion {
-            None => patch.apply(old, &version, kind)?,
-            Some(_) => patch.apply(&served.to_shown(old.clone()), &version, kind)?,
+            None => patch.apply(old, &version, &kind)?,
+            Some(_) => patch.apply(&served.to_shown(old.clone()), &version, &kind)?,
         };
         body::conform(&context, &served, patched, options.field_validation).map(|object| served.to_stored(object))
     };
@@ -124,7 +138,7 @@ pub(super) async fn change(
     registry
         .update_written(
             &call.context,
-            &served.name,
+            &served.key,
             &info.subresource,
             call.namespace,
             &info.name,

@@ -38,10 +38,7 @@ pub const JOBS: Declared = Declared {
     ],
     generation: true,
     subresources: STATUS,
-    fields: &[SelectableField {
-        path: "status.successful",
-        missing: "0",
-    }],
+    fields: &[SelectableField::of("status.successful", "0")],
     prepare: own_pods,
     orphans: true,
     ..PLAIN

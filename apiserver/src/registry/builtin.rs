@@ -8,6 +8,7 @@ use super::{batch, certificates, disruption, limits, networking, registration, t
 use super::{configmaps, endpoints, events, leases, namespaces, nodes, pods, secrets, serviceaccounts, services};
 use crate::authn::tokens::Tokens;
 use crate::config::Config;
+use crate::extensions::Definitions;
 use crate::outbound::Kubelets;
 
 /// The table: `plural` or `plural.group` -> what is special about it.
@@ -64,6 +65,7 @@ pub fn strategies(config: &Config) -> Vec<(&'static str, Box<dyn Strategy>)> {
         ("replicationcontrollers", Box::new(templates::REPLICATION_CONTROLLERS)),
         ("podtemplates", Box::new(templates::POD_TEMPLATES)),
         ("controllerrevisions.apps", Box::new(templates::REVISIONS)),
+        ("customresourcedefinitions.apiextensions.k8s.io", Box::new(Definitions)),
         ("resourcequotas", Box::new(limits::QUOTAS)),
         ("limitranges", Box::new(limits::RANGES)),
         ("persistentvolumes", Box::new(volumes::VOLUMES)),

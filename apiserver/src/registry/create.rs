@@ -4,6 +4,7 @@ use super::metadata;
 use super::store::{Target, Written};
 use super::{Registry, RequestContext, home, ownership, quota};
 use crate::admission::Operation;
+use crate::extensions;
 use crate::status::from_storage;
 use crate::{ApiError, limits};
 use serde_json::Value;
@@ -31,7 +32,7 @@ impl Registry {
         namespace: &str,
         mut object: Value,
     ) -> Result<Written, ApiError> {
-        let served = self.reader().served(resource)?.clone();
+        let served = self.reader().served(resource)?;
         metadata::place(&served, namespace, &mut object)?;
         if super::fields::at(&object, "metadata.resourceVersion").is_some_and(|version| version != "") {
             return Err(ApiError::bad_request(
@@ -109,6 +110,7 @@ impl Registry {
             if target.context.dry_run {
                 return self.try_dry(target, object).await;
             }
+            guards.extend(extensions::guard(self.reader(), served, freshness).await?);
             guards.extend(home::guard(self.reader(), served, target.namespace, name, freshness).await?);
             let storage = self.reader().storage();
             let fence = target.context.fence.as_ref();

@@ -28,7 +28,7 @@ pub struct Declared {
     pub fixed: &'static [&'static str],
     /// Counts changes of everything but metadata and status.
     pub generation: bool,
-    pub subresources: &'static [(&'static str, Subresource)],
+    pub subresources: &'static [(&'static str, Subresource<'static>)],
     pub name_rule: NameRule,
     pub fields: &'static [SelectableField],
     /// Sets what only the server sets on a new object, the status included.
@@ -53,7 +53,7 @@ pub const PLAIN: Declared = Declared {
 };
 
 /// The subresources of a resource with a status and nothing else.
-pub const STATUS: &[(&str, Subresource)] = &[("status", Subresource::Object)];
+pub const STATUS: &[(&str, Subresource<'static>)] = &[("status", Subresource::Object)];
 
 impl Strategy for Declared {
     fn name_rule(&self) -> NameRule {
@@ -118,7 +118,7 @@ impl Strategy for Declared {
         self.orphans
     }
 
-    fn subresource(&self, name: &str) -> Option<Subresource> {
+    fn subresource(&self, name: &str) -> Option<Subresource<'_>> {
         self.subresources
             .iter()
             .find(|(known, _)| *known == name)

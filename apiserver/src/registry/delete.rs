@@ -38,7 +38,7 @@ impl Registry {
         name: &str,
         options: &DeleteOptions,
     ) -> Result<Deleted, ApiError> {
-        let served = self.reader().served(resource)?.clone();
+        let served = self.reader().served(resource)?;
         check_options(options)?;
         let target = Target {
             context,

@@ -4,9 +4,10 @@ use super::RequestContext;
 use super::check::Errors;
 use super::fields::{at, number, text};
 use super::strategy::*;
-use super::table::{NAME, column, name, since, wide};
+use super::table::{column, name, since, wide};
 use crate::FieldError;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// The strategy of `events`, in the core group and in `events.k8s.io`.
 pub struct Events;
@@ -21,8 +22,16 @@ const COLUMNS: &[Column] = &[
     column("Message", "string", "What happened, in words."),
     wide("First Seen", "string", "Time since it was first seen."),
     wide("Count", "string", "How often it was seen."),
-    Column { priority: 1, ..NAME },
+    WIDE_NAME,
 ];
+
+const WIDE_NAME: Column = Column {
+    name: Cow::Borrowed("Name"),
+    r#type: Cow::Borrowed("string"),
+    format: Cow::Borrowed("name"),
+    description: Cow::Borrowed("Identifies the event."),
+    priority: 1,
+};
 
 const FIELDS: &[SelectableField] = &[
     SelectableField::text("involvedObject.kind"),

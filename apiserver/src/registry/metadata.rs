@@ -123,13 +123,13 @@ pub(super) fn validate(served: &Served, object: &Value) -> Vec<FieldError> {
     name(served, object, &mut problems);
     labels(object, &mut problems);
     annotations(object, &mut problems);
-    finalizers(object, &mut problems);
+    finalizers(served, object, &mut problems);
     owners(object, &mut problems);
     problems
 }
 
 /// The problems of an update's metadata.
-pub(super) fn validate_update(new: &Value, old: &Value) -> Vec<FieldError> {
+pub(super) fn validate_update(served: &Served, new: &Value, old: &Value) -> Vec<FieldError> {
     let mut problems = Vec::new();
     for field in ["name", "namespace", "uid", "creationTimestamp"] {
         let value = &new["metadata"][field];
@@ -139,7 +139,7 @@ pub(super) fn validate_update(new: &Value, old: &Value) -> Vec<FieldError> {
     }
     labels(new, &mut problems);
     annotations(new, &mut problems);
-    finalizers(new, &mut problems);
+    finalizers(served, new, &mut problems);
     owners(new, &mut problems);
     late_finalizers(new, old, &mut problems);
     problems
@@ -182,14 +182,16 @@ fn annotations(object: &Value, problems: &mut Vec<FieldError>) {
     }
 }
 
-fn finalizers(object: &Value, problems: &mut Vec<FieldError>) {
+fn finalizers(served: &Served, object: &Value, problems: &mut Vec<FieldError>) {
+    // Only the kinds of Kubernetes itself insist on a domain.
+    let free = served.custom.is_some() || served.info.group == "apiextensions.k8s.io";
     for (index, finalizer) in super::fields::list(object, "metadata.finalizers").iter().enumerate() {
         let known = matches!(finalizer.as_str(), Some("orphan" | "foregroundDeletion" | "kubernetes"));
         let name = finalizer.as_str().unwrap_or_default();
         let field = format!("metadata.finalizers[{index}]");
         if let Some(problem) = names::qualified_name(name) {
             problems.push(FieldError::invalid(field, finalizer, &problem));
-        } else if !known && !name.contains('/') {
+        } else if !free && !known && !name.contains('/') {
             let detail = "name is neither a standard finalizer name nor is it fully qualified";
             problems.push(FieldError::invalid(field, finalizer, detail));
         }
@@ -247,11 +249,11 @@ fn late_finalizers(new: &Value, old: &Value, problems: &mut Vec<FieldError>) {
     }
 }
 
-/// Counts a change of what the user wants: everything but metadata and status.
-pub(super) fn bump_generation(new: &mut Value, old: &Value) {
+/// Counts a change of what the user wants: everything but metadata, and but the status where it has its own subresource.
+pub(super) fn bump_generation(new: &mut Value, old: &Value, has_status: bool) {
     let wanted = |object: &Value| -> Map<String, Value> {
         let map = object.as_object().into_iter().flatten();
-        map.filter(|(key, _)| !matches!(key.as_str(), "metadata" | "status"))
+        map.filter(|(key, _)| *key != "metadata" && (*key != "status" || !has_status))
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect()
     };

@@ -48,7 +48,7 @@ pub mod table;
 mod templates;
 mod update;
 mod volumes;
-mod workloads;
+pub(crate) mod workloads;
 
 pub use builtin::strategies;
 pub use context::RequestContext;
@@ -56,6 +56,7 @@ pub use delete::Deleted;
 pub use reader::{ListFilter, Reader};
 pub(crate) use selection::selects;
 pub use served::Served;
+pub(crate) use served::{Conversion, Overlay, fields as selectable_fields};
 pub(crate) use store::Target;
 pub use store::{Access, Registry, Written};
 pub use strategy::{

@@ -97,7 +97,7 @@ impl Strategy for Namespaces {
         list(namespace, "spec.finalizers").is_empty()
     }
 
-    fn subresource(&self, name: &str) -> Option<Subresource> {
+    fn subresource(&self, name: &str) -> Option<Subresource<'_>> {
         matches!(name, "status" | "finalize").then_some(Subresource::Object)
     }
 }

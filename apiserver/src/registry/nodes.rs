@@ -108,14 +108,11 @@ impl Strategy for Nodes {
     }
 
     fn selectable_fields(&self) -> &'static [SelectableField] {
-        const FIELDS: &[SelectableField] = &[SelectableField {
-            path: "spec.unschedulable",
-            missing: "false",
-        }];
+        const FIELDS: &[SelectableField] = &[SelectableField::of("spec.unschedulable", "false")];
         FIELDS
     }
 
-    fn subresource(&self, name: &str) -> Option<Subresource> {
+    fn subresource(&self, name: &str) -> Option<Subresource<'_>> {
         match name {
             "status" => Some(Subresource::Object),
             "proxy" => Some(Subresource::Stream),

@@ -4,11 +4,10 @@
 //! may write the records themselves, but only of the object as a whole; one empty entry drops them all. An object without a
 //! record (older than the records) gets none until something is applied to it.
 
-use super::fields::{at, rfc3339, text};
+use super::fields::{at, rfc3339};
 use super::metadata::metadata;
 use super::strategy::remove;
 use super::{RequestContext, Served};
-use api::Gvk;
 use api::apply::{self, Managed, Writer};
 use serde_json::Value;
 
@@ -45,12 +44,12 @@ pub(super) fn created(context: &RequestContext, served: &Served, object: &mut Va
         return given;
     }
     if !served.strategy.has_status() {
-        return settle(context, "", &Value::Null, object, Managed::default());
+        return settle(context, served, "", &Value::Null, object, Managed::default());
     }
     // The server drops it.
     let status = object.get("status").cloned();
     remove(object, "status");
-    let records = settle(context, "", &Value::Null, object, Managed::default());
+    let records = settle(context, served, "", &Value::Null, object, Managed::default());
     if let Some(status) = status {
         object["status"] = status;
     }
@@ -60,6 +59,7 @@ pub(super) fn created(context: &RequestContext, served: &Served, object: &mut Va
 /// The records of a changed object. `given` is what the client wants them to be.
 pub(super) fn updated(
     context: &RequestContext,
+    served: &Served,
     subresource: &str,
     old: &Value,
     new: &Value,
@@ -80,11 +80,18 @@ pub(super) fn updated(
     if managed.is_empty() && !reset {
         return None;
     }
-    settle(context, subresource, old, new, managed)
+    settle(context, served, subresource, old, new, managed)
 }
 
-fn settle(context: &RequestContext, subresource: &str, old: &Value, new: &Value, managed: Managed) -> Option<Value> {
-    let schema = Gvk::from_object(new).and_then(|gvk| api::registry().schema(&gvk))?;
+fn settle(
+    context: &RequestContext,
+    served: &Served,
+    subresource: &str,
+    old: &Value,
+    new: &Value,
+    managed: Managed,
+) -> Option<Value> {
+    let schema = served.schema_of(new)?;
     let manager = match context.field_manager.as_str() {
         "" => context.user.name.rsplit(':').next().unwrap_or_default(),
         manager => manager,
@@ -92,7 +99,7 @@ fn settle(context: &RequestContext, subresource: &str, old: &Value, new: &Value,
     let now = rfc3339(jiff::Timestamp::now());
     let writer = Writer {
         manager,
-        api_version: text(new, "apiVersion"),
+        api_version: &served.api_version_of(new),
         subresource,
         now: &now,
     };

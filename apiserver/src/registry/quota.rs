@@ -71,7 +71,7 @@ pub(super) async fn charge(
 
 /// What an object uses of a quota's resources; nothing when it is outside the quota's scopes.
 fn charged(quota: &Value, served: &Served, object: &Value) -> Resources {
-    let mut usage = usage(served.info.group, served.info.name, &served.name, object);
+    let mut usage = usage(&served.info.group, &served.info.name, &served.name, object);
     usage.retain(|resource, _| at(quota, "spec.hard").is_some_and(|hard| hard.get(resource).is_some()));
     if usage.is_empty() || !in_scope(quota, &served.name, object) {
         return Resources::new();

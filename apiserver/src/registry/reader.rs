@@ -1,6 +1,6 @@
 //! Reads by resource name. What authorizers, views and plugins hold: it can change nothing.
 
-use super::served::{Resources, Served};
+use super::served::{Overlay, Resources, Served};
 use crate::ApiError;
 use crate::status::from_storage;
 use serde_json::Value;
@@ -34,15 +34,25 @@ impl Reader {
     }
 
     /// A resource by the name code uses: `deployments.apps`.
-    pub fn served(&self, resource: &str) -> Result<&Arc<Served>, ApiError> {
-        self.resources.by_name(resource).ok_or_else(ApiError::no_such_path)
+    pub fn served(&self, resource: &str) -> Result<Arc<Served>, ApiError> {
+        self.resources.by_key(resource).ok_or_else(ApiError::no_such_path)
     }
 
     /// A resource by the parts of its path.
-    pub fn served_at(&self, group: &str, version: &str, resource: &str) -> Result<&Arc<Served>, ApiError> {
+    pub fn served_at(&self, group: &str, version: &str, resource: &str) -> Result<Arc<Served>, ApiError> {
         self.resources
             .by_path(group, version, resource)
             .ok_or_else(ApiError::no_such_path)
+    }
+
+    /// The custom resources that are served.
+    pub(crate) fn overlay(&self) -> Arc<Overlay> {
+        self.resources.overlay()
+    }
+
+    /// Puts newer custom resources in their place.
+    pub(crate) fn set_overlay(&self, overlay: Overlay) {
+        self.resources.set_overlay(overlay);
     }
 
     /// One object, as of now.

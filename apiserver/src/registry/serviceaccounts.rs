@@ -51,7 +51,7 @@ impl Strategy for ServiceAccounts {
         ]
     }
 
-    fn subresource(&self, name: &str) -> Option<Subresource> {
+    fn subresource(&self, name: &str) -> Option<Subresource<'_>> {
         (name == "token").then_some(Subresource::Action)
     }
 

@@ -152,18 +152,16 @@ impl<'a> Target<'a> {
     where
         'a: 'r,
     {
-        let info = self.served.info;
-        let (group, version, kind) = match info.subresource(self.subresource) {
-            Some(subresource) => (subresource.group, subresource.version, subresource.kind),
-            None => (info.group, info.version, info.kind),
-        };
-        let _ = (group, version);
+        let info = &self.served.info;
+        let kind = info
+            .subresource(self.subresource)
+            .map_or(&info.kind, |subresource| &subresource.kind);
         AdmissionRequest {
             operation: self.operation,
-            group: info.group,
-            version: info.version,
+            group: &info.group,
+            version: &info.version,
             kind,
-            resource: info.name,
+            resource: &info.name,
             subresource: self.subresource,
             namespace: self.namespace,
             name: self.name,

@@ -8,29 +8,30 @@
 use super::{Registry, RequestContext};
 use crate::{ApiError, Body, FieldError, RequestInfo};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A column of the Table output, as `kubectl get` prints it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Column {
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// `string`, `integer`, `number`, `boolean` or `date`.
-    pub r#type: &'static str,
+    pub r#type: Cow<'static, str>,
     /// `name` for the column that identifies the row; mostly empty.
-    pub format: &'static str,
-    pub description: &'static str,
+    pub format: Cow<'static, str>,
+    pub description: Cow<'static, str>,
     /// 0 is always shown, anything above only with `-o wide`.
-    pub priority: u8,
+    pub priority: i32,
 }
 
 /// One row, a value per [`Column`].
 pub type Cells = Vec<Value>;
 
 /// A field selectors may use besides `metadata.name` and `metadata.namespace`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SelectableField {
     /// Dotted path, e.g. `spec.nodeName`.
-    pub path: &'static str,
+    pub path: Cow<'static, str>,
     /// What an object without the field counts as: mostly `""`, `false` for booleans.
     pub missing: &'static str,
 }
@@ -38,7 +39,15 @@ pub struct SelectableField {
 impl SelectableField {
     /// A field that counts as empty when absent.
     pub const fn text(path: &'static str) -> SelectableField {
-        SelectableField { path, missing: "" }
+        SelectableField::of(path, "")
+    }
+
+    /// A field that counts as something else when absent.
+    pub const fn of(path: &'static str, missing: &'static str) -> SelectableField {
+        SelectableField {
+            path: Cow::Borrowed(path),
+            missing,
+        }
     }
 }
 
@@ -80,11 +89,11 @@ pub enum Deletion {
 
 /// What a subresource is.
 #[derive(Clone, Copy)]
-pub enum Subresource {
+pub enum Subresource<'a> {
     /// get, update and patch of the object itself under other rules (status, finalize, approval, ephemeralcontainers, resize).
     Object,
     /// get, update and patch of another view of the object (scale).
-    Projection(&'static dyn Projection),
+    Projection(&'a dyn Projection),
     /// create of an object that makes something happen (binding, eviction, token): [`Strategy::act`].
     Action,
     /// A raw request and response (log, exec, attach, portforward, proxy): [`Strategy::connect`].
@@ -191,13 +200,13 @@ pub trait Strategy: Send + Sync {
         Vec::new()
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         super::table::DEFAULT_COLUMNS
     }
     fn cells(&self, object: &Value, now: jiff::Timestamp) -> Cells {
         super::table::default_cells(object, now)
     }
-    fn selectable_fields(&self) -> &'static [SelectableField] {
+    fn selectable_fields(&self) -> &[SelectableField] {
         &[]
     }
 
@@ -241,7 +250,7 @@ pub trait Strategy: Send + Sync {
     async fn after_update(&self, _registry: &Arc<Registry>, _context: &RequestContext, _old: &Value, _new: &Value) {}
     async fn after_delete(&self, _registry: &Arc<Registry>, _context: &RequestContext, _object: &Value) {}
 
-    fn subresource(&self, _name: &str) -> Option<Subresource> {
+    fn subresource(&self, _name: &str) -> Option<Subresource<'_>> {
         None
     }
     async fn act(&self, action: Action<'_>) -> Result<Reply, ApiError> {
@@ -260,7 +269,7 @@ pub struct Plain {
 }
 
 impl Strategy for Plain {
-    fn subresource(&self, name: &str) -> Option<Subresource> {
+    fn subresource(&self, name: &str) -> Option<Subresource<'_>> {
         (self.status && name == "status").then_some(Subresource::Object)
     }
 }

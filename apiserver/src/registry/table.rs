@@ -3,14 +3,15 @@
 use super::strategy::{Cells, Column};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// A column shown always.
 pub const fn column(name: &'static str, r#type: &'static str, description: &'static str) -> Column {
     Column {
-        name,
-        r#type,
-        format: "",
-        description,
+        name: Cow::Borrowed(name),
+        r#type: Cow::Borrowed(r#type),
+        format: Cow::Borrowed(""),
+        description: Cow::Borrowed(description),
         priority: 0,
     }
 }
@@ -18,20 +19,20 @@ pub const fn column(name: &'static str, r#type: &'static str, description: &'sta
 /// A column shown with `-o wide` only.
 pub const fn wide(name: &'static str, r#type: &'static str, description: &'static str) -> Column {
     Column {
-        name,
-        r#type,
-        format: "",
-        description,
+        name: Cow::Borrowed(name),
+        r#type: Cow::Borrowed(r#type),
+        format: Cow::Borrowed(""),
+        description: Cow::Borrowed(description),
         priority: 1,
     }
 }
 
 /// The first column of every table.
 pub const NAME: Column = Column {
-    name: "Name",
-    r#type: "string",
-    format: "name",
-    description: "Identifies the object; unique within its namespace and resource.",
+    name: Cow::Borrowed("Name"),
+    r#type: Cow::Borrowed("string"),
+    format: Cow::Borrowed("name"),
+    description: Cow::Borrowed("Identifies the object; unique within its namespace and resource."),
     priority: 0,
 };
 

@@ -61,7 +61,7 @@ impl Registry {
         name: &str,
         transform: &(dyn Fn(&Value) -> Result<Value, ApiError> + Send + Sync),
     ) -> Result<Updated, ApiError> {
-        let served = self.reader().served(resource)?.clone();
+        let served = self.reader().served(resource)?;
         let target = Target {
             context,
             served: &served,
@@ -106,9 +106,9 @@ impl Registry {
         metadata::carry_over(&mut new, &old);
         strategy.prepare_for_update(target.context, target.subresource, &old, &mut new);
         if strategy.tracks_generation() {
-            metadata::bump_generation(&mut new, &old);
+            metadata::bump_generation(&mut new, &old, strategy.has_status());
         }
-        let mut problems = metadata::validate_update(&new, &old);
+        let mut problems = metadata::validate_update(target.served, &new, &old);
         problems.extend(strategy.validate_update(target.subresource, &new, &old));
         target.check(target.name, problems)?;
         strategy
@@ -120,7 +120,7 @@ impl Registry {
             .begin_update(self, target.context, target.subresource, &old, &mut new)
             .await?;
         ownership::take(&mut new);
-        let records = ownership::updated(target.context, target.subresource, &old, &new, given);
+        let records = ownership::updated(target.context, target.served, target.subresource, &old, &new, given);
         ownership::put(&mut new, records);
         // A write that failed may have happened all the same; only the client can decide to repeat it.
         let stored = self.store_update(target, current, &old, new).await;

@@ -111,14 +111,18 @@ impl Item {
 }
 
 fn meta_of(collection: &Collection, entry: &Entry) -> Result<Arc<Meta>, Error> {
-    if let Some(meta) = entry.slot.get::<Meta>() {
+    let layout = collection.fields().layout();
+    if let Some(meta) = entry.slot.get::<Meta>()
+        && meta.layout == layout
+    {
         return Ok(meta);
     }
     let meta = Meta::parse(&entry.value, collection.fields()).map_err(|why| Error::Corrupt {
         key: String::from_utf8_lossy(&entry.key).into_owned(),
         why,
     })?;
-    // A slot filled meanwhile holds the same; one filled with something else is nobody's but ours, so it cannot be.
+    // A slot is filled once: what was filled for other selectable fields stays, and these are parsed anew each time.
     let meta = Arc::new(meta);
-    Ok(entry.slot.get_or_fill(|| meta.clone()).unwrap_or(meta))
+    let kept = entry.slot.get_or_fill(|| meta.clone());
+    Ok(kept.filter(|kept| kept.layout == layout).unwrap_or(meta))
 }

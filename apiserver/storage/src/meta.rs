@@ -4,6 +4,7 @@ use crate::encode;
 use crate::pluck::Paths;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// See the module. The bytes it was parsed from live in the entry beside it.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub struct Meta {
     pub owners: Box<[Box<str>]>,
     /// The collection's selectable fields, in its order.
     pub fields: Box<[Box<str>]>,
+    /// Which fields those are: a custom resource may get others while its objects are in memory.
+    pub(crate) layout: u64,
     /// Where the resourceVersion goes in the stored bytes; within their length.
     pub(crate) splice: usize,
 }
@@ -38,6 +41,7 @@ impl Meta {
                 .zip(missing)
                 .map(|(found, missing)| found.unwrap_or_else(|| missing.clone()))
                 .collect(),
+            layout: fields.layout,
             splice,
         })
     }
@@ -53,15 +57,24 @@ impl Meta {
 pub struct Fields {
     paths: Paths,
     missing: Vec<Box<str>>,
+    /// Equal for equal fields.
+    layout: u64,
 }
 
 impl Fields {
     /// `(path, what an object without it counts as)`.
     pub fn new<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)> + Clone) -> Fields {
+        let mut hasher = DefaultHasher::new();
+        fields.clone().into_iter().for_each(|field| field.hash(&mut hasher));
         Fields {
+            layout: hasher.finish(),
             paths: Paths::new(fields.clone().into_iter().map(|(path, _)| path)),
             missing: fields.into_iter().map(|(_, missing)| missing.into()).collect(),
         }
+    }
+
+    pub(crate) fn layout(&self) -> u64 {
+        self.layout
     }
 }
 

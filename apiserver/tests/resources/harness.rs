@@ -10,6 +10,7 @@ use tower::ServiceExt;
 /// A bootstrapped server with keys for service-account tokens.
 pub struct Cluster {
     pub server: Arc<Server>,
+    store: raftstore::Store,
     _keys: tempfile::TempDir,
 }
 
@@ -29,9 +30,21 @@ impl Cluster {
         config.service_account_signing_key = Some(key);
         config.service_account_keys = vec![public];
         let store = memory::store().await.unwrap();
-        let server = Server::new(storage::Storage::new(store), config);
+        let server = Server::new(storage::Storage::new(store.clone()), config);
         server.bootstrap().await.unwrap();
-        Cluster { server, _keys: keys }
+        Cluster {
+            server,
+            store,
+            _keys: keys,
+        }
+    }
+
+    /// The admin at another server over the same store, as on another master.
+    pub async fn elsewhere(&self) -> Client {
+        let config = Config::new("m2", "10.0.0.2".parse().unwrap());
+        let server = Server::new(storage::Storage::new(self.store.clone()), config);
+        server.bootstrap().await.unwrap();
+        Client(server.local(User::new("kubernetes-admin", &["kubeadm:cluster-admins"]), None))
     }
 
     /// Somebody who may do everything.
@@ -113,6 +126,29 @@ impl Client {
     pub async fn patch(&self, path: &str, body: Value) -> Answer {
         self.send(Method::PATCH, path, "application/strategic-merge-patch+json", body)
             .await
+    }
+
+    pub async fn merge(&self, path: &str, body: Value) -> Answer {
+        self.send(Method::PATCH, path, "application/merge-patch+json", body)
+            .await
+    }
+
+    /// Asks for an object until it is as wanted; the time it takes is nobody's promise, that it comes is.
+    pub async fn until(&self, path: &str, wanted: impl Fn(&Answer) -> bool) -> Value {
+        let asking = async {
+            loop {
+                let answer = self.get(path).await;
+                if wanted(&answer) {
+                    return answer.body;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        let patience = std::time::Duration::from_secs(60);
+        match tokio::time::timeout(patience, asking).await {
+            Ok(body) => body,
+            Err(_) => panic!("{path} never came to be as wanted: {}", self.get(path).await.body),
+        }
     }
 
     pub async fn delete(&self, path: &str, options: Value) -> Answer {

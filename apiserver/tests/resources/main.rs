@@ -4,6 +4,7 @@ mod access;
 mod apply;
 mod builtin;
 mod cluster;
+mod custom;
 mod deployments;
 mod harness;
 mod pods;

@@ -13,8 +13,8 @@
 //! - Bad input is an error with a text that users of kubectl know; never a panic.
 //!
 //! # Left out
-//! Validation of values beyond their types (the API server's strategies), schemas of custom resources,
-//! conversion between versions, the texts of field descriptions.
+//! Validation of values beyond their types (the API server's strategies, and the schemas of custom resources, which are
+//! [`structural`]), conversion between versions, the texts of field descriptions.
 
 pub mod apply;
 pub mod defaults;
@@ -27,6 +27,7 @@ pub mod quantity;
 pub mod resources;
 pub mod schema;
 pub mod selector;
+pub mod structural;
 pub mod taints;
 
 mod codec;

@@ -63,10 +63,7 @@ const SELECTABLE: &[SelectableField] = &[
     SelectableField::text("spec.restartPolicy"),
     SelectableField::text("spec.schedulerName"),
     SelectableField::text("spec.serviceAccountName"),
-    SelectableField {
-        path: "spec.hostNetwork",
-        missing: "false",
-    },
+    SelectableField::of("spec.hostNetwork", "false"),
     SelectableField::text("status.phase"),
     SelectableField::text("status.podIP"),
     SelectableField::text("status.nominatedNodeName"),
@@ -146,7 +143,7 @@ impl Strategy for Pods {
         }
     }
 
-    fn subresource(&self, name: &str) -> Option<Subresource> {
+    fn subresource(&self, name: &str) -> Option<Subresource<'_>> {
         match name {
             "status" | "ephemeralcontainers" => Some(Subresource::Object),
             "binding" | "eviction" => Some(Subresource::Action),

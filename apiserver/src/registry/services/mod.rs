@@ -129,7 +129,7 @@ impl Strategy for Services {
         allocation::release(registry, service, &Value::Null).await;
     }
 
-    fn subresource(&self, name: &str) -> Option<Subresource> {
+    fn subresource(&self, name: &str) -> Option<Subresource<'_>> {
         (name == "status").then_some(Subresource::Object)
     }
 }

@@ -1,7 +1,7 @@
 //! Workloads: objects that carry a pod template and a selector that has to match it.
 
 mod columns;
-mod scale;
+pub(crate) mod scale;
 mod validate;
 
 use super::check::{self, Errors};
@@ -11,7 +11,7 @@ use crate::FieldError;
 use serde_json::{Value, json};
 
 /// `scale` of whatever has `spec.replicas` and `status.replicas`.
-pub(super) const SCALE: Subresource = Subresource::Projection(&scale::Scale);
+pub(super) const SCALE: Subresource<'static> = Subresource::Projection(&scale::Scale);
 
 /// Which workload: the rules they share are one strategy, the rest are tables by kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,14 +63,11 @@ impl Strategy for Workload {
     }
 
     fn selectable_fields(&self) -> &'static [SelectableField] {
-        const REPLICAS: &[SelectableField] = &[SelectableField {
-            path: "status.replicas",
-            missing: "0",
-        }];
+        const REPLICAS: &[SelectableField] = &[SelectableField::of("status.replicas", "0")];
         if *self == Workload::ReplicaSet { REPLICAS } else { &[] }
     }
 
-    fn subresource(&self, name: &str) -> Option<Subresource> {
+    fn subresource(&self, name: &str) -> Option<Subresource<'_>> {
         match name {
             "status" => Some(Subresource::Object),
             "scale" if *self != Workload::DaemonSet => Some(SCALE),

@@ -13,12 +13,17 @@ pub(super) struct Scale;
 /// The metadata a Scale shows of its workload.
 const METADATA: &[&str] = &["name", "namespace", "uid", "resourceVersion", "creationTimestamp"];
 
+/// What a Scale shows of its object's metadata.
+pub(crate) fn metadata(object: &Value) -> Map<String, Value> {
+    let all = at(object, "metadata");
+    let found = METADATA
+        .iter()
+        .filter_map(|field| Some(((*field).to_owned(), all?.get(*field)?.clone())));
+    found.collect()
+}
+
 impl Projection for Scale {
     fn read(&self, object: &Value) -> Value {
-        let metadata: Map<String, Value> = METADATA
-            .iter()
-            .filter_map(|field| Some(((*field).to_owned(), at(object, "metadata")?.get(*field)?.clone())))
-            .collect();
         let mut status = json!({"replicas": number(object, "status.replicas")});
         if let Some(given) = at(object, "spec.selector") {
             // A replication controller selects by labels alone.
@@ -28,7 +33,7 @@ impl Projection for Scale {
                 false => json!(selector(Some(given))),
             };
         }
-        json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": metadata,
+        json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": metadata(object),
             "spec": {"replicas": number(object, "spec.replicas")}, "status": status})
     }
 

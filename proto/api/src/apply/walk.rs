@@ -16,6 +16,8 @@ enum Shape<'r> {
     Map(Schema<'r>, &'r Type),
     /// Element by element, each its own key.
     Set,
+    /// Field by field as far as there are any, or else as a whole.
+    Unknown,
     /// Element by element, by these fields.
     Keyed(Schema<'r>, &'r Type, &'r [Cow<'static, str>]),
 }
@@ -39,6 +41,7 @@ fn shape<'r>(schema: Schema<'r>, r#type: &'r Type, field: Option<&'r Field>) -> 
 fn whole(schema: Schema<'_>) -> Shape<'_> {
     match schema.definition.form {
         Form::Struct if !schema.definition.atomic => Shape::Struct(schema),
+        Form::Unknown => Shape::Unknown,
         _ => Shape::Leaf,
     }
 }
@@ -49,8 +52,10 @@ impl<'r> Shape<'r> {
         match self {
             Shape::Struct(schema) => match schema.field(key) {
                 Some(field) => shape(schema, &field.r#type, Some(field)),
+                None if schema.definition.open => Shape::Unknown,
                 None => Shape::Leaf,
             },
+            Shape::Unknown => Shape::Unknown,
             Shape::Map(schema, inner) | Shape::Keyed(schema, inner, _) => shape(schema, inner, None),
             Shape::Leaf | Shape::Set => Shape::Leaf,
         }
@@ -91,6 +96,14 @@ impl<'r> Shape<'r> {
     fn is_list(self) -> bool {
         matches!(self, Shape::Set | Shape::Keyed(..))
     }
+
+    /// What is unknown shows in a value whether it has fields.
+    fn seen(self, value: Option<&Value>) -> Shape<'r> {
+        match self {
+            Shape::Unknown if !value.is_some_and(Value::is_object) => Shape::Leaf,
+            shape => shape,
+        }
+    }
 }
 
 fn field(name: &str) -> String {
@@ -119,10 +132,10 @@ fn paths_below(shape: Shape<'_>, value: &Value, set: &mut Set) {
         return;
     }
     for (key, value) in entries(Some(value)) {
-        let child = shape.child(key);
+        let child = shape.child(key).seen(Some(value));
         let empty = value.is_null() || value.as_object().is_some_and(Map::is_empty);
         let whole = matches!(child, Shape::Leaf) || child.is_list() && child.names(Some(value)).is_none();
-        if whole || empty || matches!(shape, Shape::Map(..)) {
+        if whole || empty || matches!(shape, Shape::Map(..) | Shape::Unknown) {
             set.insert(field(key));
         }
         if !whole {
@@ -203,6 +216,10 @@ fn one<'r>(name: String, shape: Shape<'r>, old: Option<&'r Value>, new: Option<&
         (_, None) => changes.removed.insert(name.clone()),
         _ => {}
     }
+    let shape = match (old, new) {
+        (Some(_), Some(_)) => shape.seen(old).seen(new),
+        (only, None) | (None, only) => shape.seen(only),
+    };
     let list = shape.is_list() && shape.names(old).is_some() && shape.names(new).is_some();
     match shape {
         Shape::Leaf => {}
@@ -226,7 +243,7 @@ pub(super) fn merge(schema: Schema<'_>, live: &Value, config: &Value) -> Value {
 
 fn merge_below(shape: Shape<'_>, live: Option<&Value>, config: &Value) -> Value {
     match (shape, live, config) {
-        (Shape::Struct(_) | Shape::Map(..), Some(Value::Object(live)), Value::Object(config)) => {
+        (Shape::Struct(_) | Shape::Map(..) | Shape::Unknown, Some(Value::Object(live)), Value::Object(config)) => {
             let mut merged = live.clone();
             for (key, value) in config {
                 let value = merge_below(shape.child(key), live.get(key), value);

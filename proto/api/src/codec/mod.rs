@@ -50,6 +50,7 @@ impl MediaType {
     }
 }
 
+const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 /// What happens to unknown and duplicate fields. They are dropped in any case.
@@ -178,7 +179,7 @@ fn from_json(
     judge(outcome, expected, validation)
 }
 
-fn malformed_json(error: serde_json::Error) -> DecodeError {
+pub(crate) fn malformed_json(error: serde_json::Error) -> DecodeError {
     DecodeError::malformed(format!("couldn't get version/kind; json parse error: {error}"))
 }
 
@@ -212,13 +213,31 @@ fn invalid(gvk: &Gvk, message: String) -> DecodeError {
     }
 }
 
+/// The `metadata` of an object whose other fields are of no known type; yields it with what is unknown or there twice.
+pub(crate) fn metadata(metadata: Value, gvk: &Gvk) -> Result<(Value, Vec<String>), DecodeError> {
+    let schema = registry()
+        .definition(OBJECT_META)
+        .ok_or_else(|| DecodeError::malformed("no ObjectMeta"))?;
+    let outcome = walk::run_below(schema, "metadata", metadata).map_err(|message| invalid(gvk, message))?;
+    Ok((outcome.value, outcome.strict_errors))
+}
+
 fn judge(outcome: Outcome, gvk: &Gvk, validation: FieldValidation) -> Result<(Value, Vec<String>), DecodeError> {
-    let mut errors = outcome.strict_errors;
+    judge_fields(outcome.value, outcome.strict_errors, gvk, validation)
+}
+
+/// What unknown and duplicate fields come to.
+pub(crate) fn judge_fields(
+    value: Value,
+    mut errors: Vec<String>,
+    gvk: &Gvk,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>), DecodeError> {
     errors.truncate(STRICT_ERRORS_MAX);
     match validation {
-        FieldValidation::Ignore => Ok((outcome.value, Vec::new())),
-        FieldValidation::Warn => Ok((outcome.value, errors)),
-        FieldValidation::Strict if errors.is_empty() => Ok((outcome.value, errors)),
+        FieldValidation::Ignore => Ok((value, Vec::new())),
+        FieldValidation::Warn => Ok((value, errors)),
+        FieldValidation::Strict if errors.is_empty() => Ok((value, errors)),
         FieldValidation::Strict => Err(DecodeError::Strict {
             kind: gvk.kind.to_string(),
             version: gvk.version.to_string(),
@@ -227,7 +246,7 @@ fn judge(outcome: Outcome, gvk: &Gvk, validation: FieldValidation) -> Result<(Va
     }
 }
 
-fn check_value_identity(value: &Value, expected: &Gvk) -> Result<(), DecodeError> {
+pub(crate) fn check_value_identity(value: &Value, expected: &Gvk) -> Result<(), DecodeError> {
     let text = |key: &str| value.get(key).and_then(Value::as_str);
     check_identity(text("apiVersion"), text("kind"), expected)
 }

@@ -18,7 +18,21 @@ pub(super) struct Outcome {
 
 /// Converts a document. The error is the text for the user; for a syntax error it is serde's.
 pub(super) fn run<'de, D: Deserializer<'de>>(schema: Schema<'_>, document: D) -> Result<Outcome, String> {
+    walk(schema, State::default(), document)
+}
+
+/// [`run`] for what stands in a field of an object, as messages shall name it.
+pub(super) fn run_below<'de, D: Deserializer<'de>>(
+    schema: Schema<'_>,
+    field: &'static str,
+    document: D,
+) -> Result<Outcome, String> {
     let state = State::default();
+    state.path.borrow_mut().push(Step::Field(field));
+    walk(schema, state, document)
+}
+
+fn walk<'de, 'r, D: Deserializer<'de>>(schema: Schema<'r>, state: State<'r>, document: D) -> Result<Outcome, String> {
     let node = Node {
         state: &state,
         place: Place::Definition(schema),

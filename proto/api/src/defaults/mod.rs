@@ -56,6 +56,7 @@ pub fn default_object(gvk: &Gvk, object: &mut Value) {
         ("scheduling.k8s.io", "PriorityClass") => set(map, "preemptionPolicy", "PreemptLowerPriority"),
         ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => cluster::priority_level(map),
         ("flowcontrol.apiserver.k8s.io", "FlowSchema") => cluster::flow_schema(map),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => registration::definition(map),
         ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => registration::webhooks(map, true),
         ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => registration::webhooks(map, false),
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => registration::policy(map),

@@ -6,6 +6,21 @@ use serde_json::{Value, json};
 const TIMEOUT_SECONDS: i64 = 10;
 const HTTPS: i64 = 443;
 
+/// Names follow from others.
+pub fn definition(map: &mut Object) {
+    let Some(spec) = object(map, "spec") else { return };
+    if let Some(names) = object(spec, "names")
+        && let Some(kind) = names.get("kind").and_then(Value::as_str).map(str::to_owned)
+    {
+        set(names, "singular", kind.to_lowercase());
+        set(names, "listKind", format!("{kind}List"));
+    }
+    let conversion = spec.entry("conversion").or_insert_with(|| json!({}));
+    if let Value::Object(conversion) = conversion {
+        set(conversion, "strategy", "None");
+    }
+}
+
 pub fn webhooks(map: &mut Object, mutating: bool) {
     for webhook in objects(map, "webhooks") {
         set(webhook, "failurePolicy", "Fail");

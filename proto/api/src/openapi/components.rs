@@ -36,6 +36,8 @@ pub struct Needed<'w> {
     dialect: Dialect,
     words: &'w dyn Words,
     found: BTreeMap<String, Schema<'static>>,
+    /// Kinds that are not built in: their names and what is said of them.
+    foreign: BTreeMap<Gvk, (String, Value)>,
 }
 
 impl<'w> Needed<'w> {
@@ -45,6 +47,7 @@ impl<'w> Needed<'w> {
             dialect,
             words,
             found: BTreeMap::new(),
+            foreign: BTreeMap::new(),
         }
     }
 
@@ -55,15 +58,38 @@ impl<'w> Needed<'w> {
 
     /// Adds a kind and everything below it; yields the reference to it.
     pub fn kind(&mut self, gvk: &Gvk) -> Option<Value> {
+        if let Some((name, _)) = self.foreign.get(gvk) {
+            return Some(self.dialect.reference(name));
+        }
         let schema = registry().schema(gvk)?;
         self.add(schema);
         Some(self.dialect.reference(&schema.definition.name))
     }
 
+    /// Whether a kind is one of [`Needed::foreign`].
+    pub fn is_foreign(&self, gvk: &Gvk) -> bool {
+        self.foreign.contains_key(gvk)
+    }
+
+    /// Adds a kind that is not built in; yields the reference to it.
+    pub fn foreign(&mut self, gvk: &Gvk, schema: Value) -> Value {
+        let mut name: Vec<&str> = gvk.group.rsplit('.').collect();
+        name.extend([gvk.version.as_ref(), gvk.kind.as_ref()]);
+        let name = name.join(".");
+        let reference = self.dialect.reference(&name);
+        self.foreign.insert(gvk.clone(), (name, schema));
+        reference
+    }
+
+    /// Adds a built-in definition by its name; yields the reference to it.
+    pub fn definition(&mut self, name: &str) -> Option<Value> {
+        self.add(registry().definition(name)?);
+        Some(self.dialect.reference(name))
+    }
+
     /// The body of a delete request.
     pub fn delete_options(&mut self) -> Option<Value> {
-        self.add(registry().definition(DELETE_OPTIONS)?);
-        Some(self.dialect.reference(DELETE_OPTIONS))
+        self.definition(DELETE_OPTIONS)
     }
 
     fn add(&mut self, schema: Schema<'static>) {
@@ -92,7 +118,8 @@ impl<'w> Needed<'w> {
             .found
             .iter()
             .map(|(name, schema)| (name.clone(), writer.definition(*schema)));
-        Value::Object(schemas.collect())
+        let foreign = self.foreign.values().cloned();
+        Value::Object(schemas.chain(foreign).collect())
     }
 }
 

@@ -9,8 +9,9 @@ mod components;
 mod gnostic;
 mod operations;
 
-use crate::gvk;
+use crate::gvk::{self, Gvk};
 use crate::resources::{Resource, resources};
+use crate::structural::{published_v2, published_v3};
 use components::{Dialect, Needed};
 pub use gnostic::gnostic;
 use serde_json::{Map, Value, json};
@@ -59,6 +60,67 @@ pub fn openapi_v3(group: &str, version: &str, words: &dyn Words) -> Option<Value
 pub fn openapi_v2(words: &dyn Words) -> Value {
     let (paths, definitions) = render(Dialect::V2, resources().iter(), words);
     json!({ "swagger": "2.0", "info": info(), "paths": paths, "definitions": definitions })
+}
+
+/// A custom resource, to be described.
+#[derive(Clone, Copy)]
+pub struct Custom<'a> {
+    /// Its names and verbs.
+    pub resource: &'a Resource,
+    /// The `JSONSchemaProps` of its objects, if there is one.
+    pub schema: Option<&'a Value>,
+}
+
+/// The document of version 3 about the custom resources of one group version.
+pub fn openapi_v3_custom(resources: &[Custom<'_>], words: &dyn Words) -> Value {
+    let (paths, schemas) = render_custom(Dialect::V3, resources, words);
+    json!({
+        "openapi": "3.0.0", "info": info(), "paths": paths, "components": { "schemas": schemas },
+    })
+}
+
+/// What custom resources add to the document of version 2: only paths and definitions, and only those that are not built in.
+pub fn openapi_v2_custom(resources: &[Custom<'_>], words: &dyn Words) -> Value {
+    let (paths, mut definitions) = render_custom(Dialect::V2, resources, words);
+    if let Value::Object(map) = &mut definitions {
+        map.retain(|name, _| crate::schema::registry().definition(name).is_none());
+    }
+    json!({ "paths": paths, "definitions": definitions })
+}
+
+fn render_custom(dialect: Dialect, resources: &[Custom<'_>], words: &dyn Words) -> (Value, Value) {
+    let mut needed = Needed::new(dialect, words);
+    for custom in resources {
+        let gvk = custom.resource.gvk();
+        let metadata = needed.definition(OBJECT_META).unwrap_or_default();
+        let schema = match dialect {
+            Dialect::V2 => published_v2(custom.schema, &gvk, &metadata),
+            Dialect::V3 => published_v3(custom.schema, &gvk, &metadata),
+        };
+        let item = needed.foreign(&gvk, schema);
+        let list_gvk = Gvk {
+            kind: custom.resource.list_kind.clone(),
+            ..gvk
+        };
+        let list = list_of(&list_gvk, item, &needed.definition(LIST_META).unwrap_or_default());
+        needed.foreign(&list_gvk, list);
+    }
+    let mut paths = Map::new();
+    for custom in resources {
+        operations::add_paths(custom.resource, &mut paths, &mut needed);
+    }
+    (Value::Object(paths), needed.render())
+}
+
+const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
+
+fn list_of(gvk: &Gvk, item: Value, metadata: &Value) -> Value {
+    json!({"type": "object", "description": format!("{} is a list of {}", gvk.kind, gvk.kind.trim_end_matches("List")),
+        "required": ["items"],
+        "properties": {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": metadata,
+            "items": {"type": "array", "items": item}},
+        "x-kubernetes-group-version-kind": [{"group": gvk.group, "version": gvk.version, "kind": gvk.kind}]})
 }
 
 fn render<'a>(dialect: Dialect, rows: impl Iterator<Item = &'a Resource>, words: &dyn Words) -> (Value, Value) {

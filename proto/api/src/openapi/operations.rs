@@ -1,7 +1,7 @@
 //! `paths`: what can be done to each resource.
 
 use super::components::{Dialect, Needed};
-use crate::gvk::{self, Gvk};
+use crate::gvk::Gvk;
 use crate::resources::{Resource, Subresource};
 use serde_json::{Map, Value, json};
 
@@ -16,12 +16,17 @@ const PATCHES: &[&str] = &[
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
 ];
+/// Custom resources have neither protobuf nor keys to merge by.
+const CUSTOM: usize = 1;
 
 /// Adds the paths of a resource and of its subresources.
 pub fn add_paths(row: &Resource, paths: &mut Map<String, Value>, needed: &mut Needed<'_>) {
     let collection = collection_path(row, row.namespaced);
     let kind = row.gvk();
-    let list = Gvk::new(row.group, row.version, row.list_kind());
+    let list = Gvk {
+        kind: row.list_kind.clone(),
+        ..kind.clone()
+    };
     let path = |name: bool, verbs: &[(&str, &str)], needed: &mut Needed<'_>| {
         let mut item = Item::new(needed.dialect(), row.namespaced, name);
         for (verb, method) in verbs.iter().filter(|(verb, _)| row.allows(verb)) {
@@ -48,7 +53,7 @@ pub fn add_paths(row: &Resource, paths: &mut Map<String, Value>, needed: &mut Ne
         item.operation("list", "get", &kind, &list, needed);
         paths.insert(collection_path(row, false), item.finish());
     }
-    for sub in row.subresources {
+    for sub in &row.subresources {
         paths.insert(
             format!("{collection}/{{name}}/{}", sub.name),
             subresource(row, sub, needed),
@@ -59,11 +64,7 @@ pub fn add_paths(row: &Resource, paths: &mut Map<String, Value>, needed: &mut Ne
 fn collection_path(row: &Resource, namespaced: bool) -> String {
     let root = if row.group.is_empty() { "/api" } else { "/apis" };
     let scope = if namespaced { "/namespaces/{namespace}" } else { "" };
-    format!(
-        "{root}/{}{scope}/{}",
-        gvk::api_version(row.group, row.version),
-        row.name
-    )
+    format!("{root}/{}{scope}/{}", row.api_version(), row.name)
 }
 
 fn subresource(row: &Resource, sub: &Subresource, needed: &mut Needed<'_>) -> Value {
@@ -122,16 +123,17 @@ impl Item {
             "x-kubernetes-group-version-kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
             "parameters": parameters,
         });
+        let fewer = if needed.is_foreign(kind) { CUSTOM } else { 0 };
         let body = match verb {
             "create" | "update" => needed.kind(kind).map(|schema| (&["*/*"][..], schema)),
-            "patch" => Some((PATCHES, json!({"type": "object"}))),
+            "patch" => Some((&PATCHES[..PATCHES.len() - fewer], json!({"type": "object"}))),
             "delete" | "deletecollection" => needed.delete_options().map(|schema| (&["*/*"][..], schema)),
             _ => None,
         };
         let answer = needed.kind(answer);
         match self.dialect {
-            Dialect::V2 => swagger_bodies(&mut operation, body, answer, verb == "patch"),
-            Dialect::V3 => bodies(&mut operation, body, answer),
+            Dialect::V2 => swagger_bodies(&mut operation, body, answer, verb == "patch", fewer),
+            Dialect::V3 => bodies(&mut operation, body, answer, fewer),
         }
         self.map.insert(method.to_string(), operation);
     }
@@ -145,7 +147,7 @@ impl Item {
 }
 
 /// Request and answer, as version 3 says it.
-fn bodies(operation: &mut Value, body: Option<(&[&str], Value)>, answer: Option<Value>) {
+fn bodies(operation: &mut Value, body: Option<(&[&str], Value)>, answer: Option<Value>, fewer: usize) {
     let content = |types: &[&str], schema: &Value| -> Value {
         let entries = types.iter().map(|media| (media.to_string(), json!({"schema": schema})));
         Value::Object(entries.collect())
@@ -154,16 +156,22 @@ fn bodies(operation: &mut Value, body: Option<(&[&str], Value)>, answer: Option<
         operation["requestBody"] = json!({"content": content(types, &schema)});
     }
     let answered = match answer {
-        Some(schema) => json!({"description": "OK", "content": content(BODIES, &schema)}),
+        Some(schema) => json!({"description": "OK", "content": content(&BODIES[..BODIES.len() - fewer], &schema)}),
         None => json!({"description": "OK"}),
     };
     operation["responses"] = json!({"200": answered, "401": {"description": "Unauthorized"}});
 }
 
 /// The same, as version 2 says it: the body is a parameter.
-fn swagger_bodies(operation: &mut Value, body: Option<(&[&str], Value)>, answer: Option<Value>, required: bool) {
+fn swagger_bodies(
+    operation: &mut Value,
+    body: Option<(&[&str], Value)>,
+    answer: Option<Value>,
+    required: bool,
+    fewer: usize,
+) {
     operation["schemes"] = json!(["https"]);
-    operation["produces"] = json!(BODIES);
+    operation["produces"] = json!(&BODIES[..BODIES.len() - fewer]);
     operation["consumes"] = json!(["*/*"]);
     if let Some((types, schema)) = body {
         operation["consumes"] = json!(types);

@@ -149,7 +149,7 @@ fn value(schema: Schema<'_>, r#type: &Type, wire: Wire<'_>, depth: usize) -> Rea
 
 fn special(schema: Schema<'_>, bytes: &[u8], depth: usize) -> Read<Option<Value>> {
     match schema.definition.form {
-        Form::Struct | Form::Any => object(schema, bytes, depth).map(|map| Some(Value::Object(map))),
+        Form::Struct | Form::Any | Form::Unknown => object(schema, bytes, depth).map(|map| Some(Value::Object(map))),
         Form::Quantity => quantity(bytes),
         Form::IntOrString => int_or_string(bytes).map(Some),
         Form::Time => time(bytes, false),

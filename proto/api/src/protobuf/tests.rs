@@ -38,7 +38,7 @@ fn sample_value<'r>(schema: Schema<'r>, r#type: &Type, above: &[&'r str]) -> Opt
                 Form::IntOrString => json!("25%"),
                 Form::Time => json!("2024-02-29T12:00:00Z"),
                 Form::MicroTime => json!("2024-02-29T12:00:00.123456Z"),
-                Form::Raw | Form::Any => json!({"raw": [1, "two", null]}),
+                Form::Raw | Form::Any | Form::Unknown => json!({"raw": [1, "two", null]}),
                 Form::SchemaOrBool => json!(true),
                 Form::SchemaOrArray => json!([{"type": "string"}]),
                 Form::SchemaOrStrings => json!(["x"]),

@@ -6,46 +6,51 @@
 mod table;
 
 use crate::gvk::{self, Gvk};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::OnceLock;
-pub use table::RESOURCES;
+
+/// A name that is known at compile time, or one that a custom resource brought along.
+pub type Name = Cow<'static, str>;
 
 /// A resource of one group and version.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Resource {
     /// Empty for the core group.
-    pub group: &'static str,
+    pub group: Name,
     /// `v1`.
-    pub version: &'static str,
+    pub version: Name,
     /// Plural, as in URLs.
-    pub name: &'static str,
+    pub name: Name,
     /// Singular, as kubectl accepts it.
-    pub singular: &'static str,
+    pub singular: Name,
     /// Of the objects.
-    pub kind: &'static str,
+    pub kind: Name,
+    /// Of a list of them.
+    pub list_kind: Name,
     /// False for cluster-wide resources.
     pub namespaced: bool,
     /// `po`, `deploy`.
-    pub short_names: &'static [&'static str],
+    pub short_names: Vec<Name>,
     /// `all`.
-    pub categories: &'static [&'static str],
+    pub categories: Vec<Name>,
     /// Of the resource itself.
     pub verbs: &'static [&'static str],
     /// In the order of discovery.
-    pub subresources: &'static [Subresource],
+    pub subresources: Vec<Subresource>,
 }
 
 /// A resource below an object.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Subresource {
     /// `status`, `scale`, `log`.
-    pub name: &'static str,
+    pub name: Name,
     /// Of the kind it reads and writes.
-    pub group: &'static str,
+    pub group: Name,
     /// Of the kind it reads and writes.
-    pub version: &'static str,
+    pub version: Name,
     /// What it reads and writes.
-    pub kind: &'static str,
+    pub kind: Name,
     /// `get` and `create` for the streaming ones.
     pub verbs: &'static [&'static str],
 }
@@ -53,21 +58,20 @@ pub struct Subresource {
 impl Resource {
     /// Group, version and kind of its objects.
     pub fn gvk(&self) -> Gvk {
-        Gvk::of(self.group, self.version, self.kind)
+        Gvk {
+            group: self.group.clone(),
+            version: self.version.clone(),
+            kind: self.kind.clone(),
+        }
     }
 
     /// `v1`, or `apps/v1`.
     pub fn api_version(&self) -> String {
-        gvk::api_version(self.group, self.version)
-    }
-
-    /// `PodList`.
-    pub fn list_kind(&self) -> String {
-        format!("{}List", self.kind)
+        gvk::api_version(&self.group, &self.version)
     }
 
     /// The subresource of that name.
-    pub fn subresource(&self, name: &str) -> Option<&'static Subresource> {
+    pub fn subresource(&self, name: &str) -> Option<&Subresource> {
         self.subresources.iter().find(|subresource| subresource.name == name)
     }
 
@@ -80,30 +84,33 @@ impl Resource {
 impl Subresource {
     /// Group, version and kind of its objects.
     pub fn gvk(&self) -> Gvk {
-        Gvk::of(self.group, self.version, self.kind)
+        Gvk {
+            group: self.group.clone(),
+            version: self.version.clone(),
+            kind: self.kind.clone(),
+        }
     }
 }
 
-/// Every resource, in the order of discovery.
+/// Every built-in resource, in the order of discovery.
 pub fn resources() -> &'static [Resource] {
-    RESOURCES
+    static ROWS: OnceLock<Vec<Resource>> = OnceLock::new();
+    ROWS.get_or_init(|| table::ROWS.iter().map(table::Row::resource).collect())
 }
 
 /// A resource by the parts of its URL.
 pub fn resource(group: &str, version: &str, name: &str) -> Option<&'static Resource> {
     static INDEX: OnceLock<HashMap<(&str, &str, &str), &'static Resource>> = OnceLock::new();
     let build = || {
-        RESOURCES
-            .iter()
-            .map(|row| ((row.group, row.version, row.name), row))
-            .collect()
+        let row = |row: &'static Resource| ((&*row.group, &*row.version, &*row.name), row);
+        resources().iter().map(row).collect()
     };
     INDEX.get_or_init(build).get(&(group, version, name)).copied()
 }
 
 /// The resource that serves a kind.
 pub fn resource_of(gvk: &Gvk) -> Option<&'static Resource> {
-    RESOURCES
+    resources()
         .iter()
         .find(|row| row.kind == gvk.kind && row.group == gvk.group && row.version == gvk.version)
 }
@@ -111,9 +118,10 @@ pub fn resource_of(gvk: &Gvk) -> Option<&'static Resource> {
 /// The group versions served, in the order of discovery.
 pub fn group_versions() -> Vec<(&'static str, &'static str)> {
     let mut found = Vec::new();
-    for row in RESOURCES {
-        if !found.contains(&(row.group, row.version)) {
-            found.push((row.group, row.version));
+    for row in resources() {
+        let group_version = (&*row.group, &*row.version);
+        if !found.contains(&group_version) {
+            found.push(group_version);
         }
     }
     found
@@ -126,7 +134,7 @@ mod tests {
 
     #[test]
     fn every_kind_served_is_defined() {
-        for row in RESOURCES {
+        for row in resources() {
             assert!(
                 registry().schema(&row.gvk()).is_some(),
                 "{} is not in the registry",
@@ -144,11 +152,12 @@ mod tests {
 
     #[test]
     fn rows_are_unique() {
-        for (index, row) in RESOURCES.iter().enumerate() {
-            let same =
-                |other: &&Resource| (other.group, other.version, other.name) == (row.group, row.version, row.name);
+        for (index, row) in resources().iter().enumerate() {
+            let same = |other: &&Resource| {
+                (&other.group, &other.version, &other.name) == (&row.group, &row.version, &row.name)
+            };
             assert!(
-                !RESOURCES[..index].iter().any(|other| same(&other)),
+                !resources()[..index].iter().any(|other| same(&other)),
                 "{} appears twice",
                 row.name
             );

@@ -1,6 +1,58 @@
 //! The rows. A row is written with a builder so that verbs and subresources that most resources share are derived.
 
-use super::{Resource, Subresource};
+use super::{Name, Resource, Subresource};
+
+/// A row: a resource that is known at compile time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row {
+    group: &'static str,
+    version: &'static str,
+    name: &'static str,
+    singular: &'static str,
+    kind: &'static str,
+    namespaced: bool,
+    short_names: &'static [&'static str],
+    categories: &'static [&'static str],
+    verbs: &'static [&'static str],
+    subresources: &'static [SubRow],
+}
+
+/// A subresource of a row.
+#[derive(Debug, Clone, Copy)]
+struct SubRow {
+    name: &'static str,
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+    verbs: &'static [&'static str],
+}
+
+impl Row {
+    /// In the form that custom resources have too.
+    pub(super) fn resource(&self) -> Resource {
+        let names = |list: &'static [&'static str]| list.iter().map(|name| Name::Borrowed(name)).collect();
+        let subresources = self.subresources.iter().map(|row| Subresource {
+            name: row.name.into(),
+            group: row.group.into(),
+            version: row.version.into(),
+            kind: row.kind.into(),
+            verbs: row.verbs,
+        });
+        Resource {
+            group: self.group.into(),
+            version: self.version.into(),
+            name: self.name.into(),
+            singular: self.singular.into(),
+            kind: self.kind.into(),
+            list_kind: format!("{}List", self.kind).into(),
+            namespaced: self.namespaced,
+            short_names: names(self.short_names),
+            categories: names(self.categories),
+            verbs: self.verbs,
+            subresources: subresources.collect(),
+        }
+    }
+}
 
 /// What a stored resource can do.
 const STANDARD: &[&str] = &[
@@ -29,8 +81,8 @@ const fn stored(
     name: &'static str,
     singular: &'static str,
     kind: &'static str,
-) -> Resource {
-    Resource {
+) -> Row {
+    Row {
         group,
         version,
         name,
@@ -45,32 +97,32 @@ const fn stored(
 }
 
 /// A review: posted, answered, forgotten.
-const fn review(group: &'static str, name: &'static str, singular: &'static str, kind: &'static str) -> Resource {
+const fn review(group: &'static str, name: &'static str, singular: &'static str, kind: &'static str) -> Row {
     stored(group, "v1", name, singular, kind).verbs(CREATE).cluster()
 }
 
-impl Resource {
-    const fn cluster(mut self) -> Resource {
+impl Row {
+    const fn cluster(mut self) -> Row {
         self.namespaced = false;
         self
     }
 
-    const fn verbs(mut self, verbs: &'static [&'static str]) -> Resource {
+    const fn verbs(mut self, verbs: &'static [&'static str]) -> Row {
         self.verbs = verbs;
         self
     }
 
-    const fn short(mut self, names: &'static [&'static str]) -> Resource {
+    const fn short(mut self, names: &'static [&'static str]) -> Row {
         self.short_names = names;
         self
     }
 
-    const fn category(mut self, names: &'static [&'static str]) -> Resource {
+    const fn category(mut self, names: &'static [&'static str]) -> Row {
         self.categories = names;
         self
     }
 
-    const fn with(mut self, subresources: &'static [Subresource]) -> Resource {
+    const fn with(mut self, subresources: &'static [SubRow]) -> Row {
         self.subresources = subresources;
         self
     }
@@ -80,8 +132,8 @@ const fn sub(
     name: &'static str,
     (group, version, kind): (&'static str, &'static str, &'static str),
     verbs: &'static [&'static str],
-) -> Subresource {
-    Subresource {
+) -> SubRow {
+    SubRow {
         name,
         group,
         version,
@@ -90,13 +142,13 @@ const fn sub(
     }
 }
 
-const fn status(group: &'static str, version: &'static str, kind: &'static str) -> Subresource {
+const fn status(group: &'static str, version: &'static str, kind: &'static str) -> SubRow {
     sub("status", (group, version, kind), READ_WRITE)
 }
 
-const SCALE: Subresource = sub("scale", ("autoscaling", "v1", "Scale"), READ_WRITE);
+const SCALE: SubRow = sub("scale", ("autoscaling", "v1", "Scale"), READ_WRITE);
 
-const POD: &[Subresource] = &[
+const POD: &[SubRow] = &[
     sub("attach", ("", "v1", "PodAttachOptions"), STREAM),
     sub("binding", ("", "v1", "Binding"), CREATE),
     sub("ephemeralcontainers", ("", "v1", "Pod"), READ_WRITE),
@@ -107,6 +159,7 @@ const POD: &[Subresource] = &[
     status("", "v1", "Pod"),
 ];
 
+const EXTENSIONS: &str = "apiextensions.k8s.io";
 const REGISTRATION: &str = "admissionregistration.k8s.io";
 const FLOW: &str = "flowcontrol.apiserver.k8s.io";
 const NETWORKING: &str = "networking.k8s.io";
@@ -116,7 +169,7 @@ const AUTHORIZATION: &str = "authorization.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// Every resource served, in the order of discovery.
-pub const RESOURCES: &[Resource] = &[
+pub(super) const ROWS: &[Row] = &[
     stored("", "v1", "bindings", "binding", "Binding").verbs(CREATE),
     stored("", "v1", "configmaps", "configmap", "ConfigMap").short(&["cm"]),
     stored("", "v1", "endpoints", "endpoints", "Endpoints").short(&["ep"]),
@@ -264,6 +317,17 @@ pub const RESOURCES: &[Resource] = &[
         ),
         status("certificates.k8s.io", "v1", "CertificateSigningRequest"),
     ]),
+    stored(
+        EXTENSIONS,
+        "v1",
+        "customresourcedefinitions",
+        "customresourcedefinition",
+        "CustomResourceDefinition",
+    )
+    .cluster()
+    .short(&["crd", "crds"])
+    .category(&["api-extensions"])
+    .with(&[status(EXTENSIONS, "v1", "CustomResourceDefinition")]),
     stored(NETWORKING, "v1", "ingressclasses", "ingressclass", "IngressClass").cluster(),
     stored(NETWORKING, "v1", "ingresses", "ingress", "Ingress")
         .short(&["ing"])

@@ -9,9 +9,11 @@
 //!
 //! Left out: validation beyond types (each strategy does its own) and conversion between versions.
 
+mod builder;
 mod table;
 
 use crate::gvk::Gvk;
+pub use builder::Builder;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -84,6 +86,8 @@ pub enum Form {
     SchemaOrBool,
     /// A JSON schema or a list of texts.
     SchemaOrStrings,
+    /// Whatever it is, down to where it shows: fields that a custom schema does not list.
+    Unknown,
 }
 
 /// How concurrent appliers share a list.
@@ -172,11 +176,48 @@ pub struct Definition {
     pub gvks: Vec<Gvk>,
     /// Replaced as a whole by server-side apply.
     pub atomic: bool,
+    /// Has fields besides those that are listed.
+    pub open: bool,
     /// Its protobuf layout.
     pub message: Message,
 }
 
+impl Field {
+    /// A field that is nothing special.
+    pub fn new(name: String, r#type: Type) -> Field {
+        Field {
+            name: name.into(),
+            r#type,
+            required: false,
+            presence: Presence::Pointer,
+            list: ListKind::Atomic,
+            atomic: false,
+            patch_merge: false,
+            patch_retain_keys: false,
+            merge_key: None,
+            default: None,
+            allowed: Vec::new(),
+            proto: Vec::new(),
+            proto_wrapped: false,
+        }
+    }
+}
+
 impl Definition {
+    /// A definition without a name.
+    pub fn of(form: Form, mut fields: Vec<Field>) -> Definition {
+        fields.sort_by(|a, b| a.name.cmp(&b.name));
+        Definition {
+            name: "".into(),
+            form,
+            fields,
+            gvks: Vec::new(),
+            atomic: false,
+            open: false,
+            message: Message::default(),
+        }
+    }
+
     /// The field of that JSON name.
     pub fn field(&self, name: &str) -> Option<&Field> {
         let found = self.fields.binary_search_by(|field| field.name.as_ref().cmp(name));

@@ -88,6 +88,7 @@ fn definition(name: &'static str, flags: &[&'static str]) -> Result<Definition, 
         fields: Vec::new(),
         gvks: Vec::new(),
         atomic: flags.contains(&"atomic"),
+        open: false,
         message: Message::default(),
     })
 }
