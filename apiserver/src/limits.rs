@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// A request body larger than this is refused with 413, as upstream does.
 pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// How much of a body that is too large is read and dropped, so that its sender hears why it was refused.
+pub const DRAINED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Requests that may change something, running at once.
 pub const MUTATING_IN_FLIGHT_MAX: usize = 200;
 /// Requests that only read, running at once. Watches and streams are not counted once they are answered.
@@ -32,6 +34,7 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Objects a `deletecollection` deletes at once.
 pub const DELETE_COLLECTION_CONCURRENCY: usize = 16;
 
+const _: () = assert!(DRAINED_BYTES_MAX > BODY_BYTES_MAX);
 const _: () = assert!(RETRY_AFTER_SECONDS > 0);
 const _: () = assert!(MUTATING_IN_FLIGHT_MAX <= READONLY_IN_FLIGHT_MAX);
 /// A client that has not finished its TLS handshake by then is dropped.
@@ -42,8 +45,10 @@ pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 /// Requests at once on one HTTP/2 connection. Each informer of a client is a long-lived one.
 pub const STREAMS_MAX: u32 = 1000;
-/// All headers of one HTTP/2 request.
-pub const HEADER_BYTES_MAX: u32 = 64 * 1024;
+/// All headers of one request; more is refused with 431.
+pub const HEADER_BYTES_MAX: usize = 64 * 1024;
+/// All headers of one HTTP/2 request, as far as they are read at all: up to here the refusal is a Status.
+pub const HEADER_LIST_BYTES_MAX: u32 = 512 * 1024;
 /// How long to wait when no connection can be accepted for want of resources.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// A health check that takes longer has failed.

@@ -181,6 +181,6 @@ fn builder() -> Builder<TokioExecutor> {
         .timer(hyper_util::rt::TokioTimer::new())
         .keep_alive_interval(limits::KEEP_ALIVE_INTERVAL)
         .max_concurrent_streams(limits::STREAMS_MAX)
-        .max_header_list_size(limits::HEADER_BYTES_MAX);
+        .max_header_list_size(limits::HEADER_LIST_BYTES_MAX);
     builder
 }

@@ -8,8 +8,9 @@ mod pod_security;
 mod priority;
 mod service_account;
 mod taint_nodes;
+mod webhooks;
 
-use crate::registry::Registry;
+use crate::registry::{Registry, Served};
 use crate::{ApiError, User};
 use serde_json::Value;
 use std::sync::Arc;
@@ -31,6 +32,11 @@ pub struct AdmissionRequest<'a> {
     pub group: &'a str,
     pub version: &'a str,
     pub kind: &'a str,
+    /// Of the kind, which for a subresource may be another one's.
+    pub kind_group: &'a str,
+    pub kind_version: &'a str,
+    /// The resource.
+    pub served: &'a Served,
     /// The plural, without group.
     pub resource: &'a str,
     /// Empty for the object itself.
@@ -81,5 +87,8 @@ pub fn plugins(registry: &Arc<Registry>) -> Vec<Arc<dyn Admission>> {
         Arc::new(priority::Priority { reader: reader.clone() }),
         Arc::new(default_tolerations::DefaultTolerationSeconds),
         Arc::new(node_restriction::NodeRestriction { reader: reader.clone() }),
+        // Behind everything of our own: they see, and judge, what would be stored.
+        Arc::new(webhooks::Webhooks::new(reader, true)),
+        Arc::new(webhooks::Webhooks::new(reader, false)),
     ]
 }

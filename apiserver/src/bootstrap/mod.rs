@@ -10,7 +10,7 @@ mod repair;
 mod roles;
 
 use crate::extensions::{self, Follower};
-use crate::registry::{Registry, RequestContext};
+use crate::registry::{Registry, RequestContext, recount};
 use crate::{ApiError, Server};
 use serde_json::Value;
 use std::sync::Arc;
@@ -39,6 +39,7 @@ impl Server {
         extensions::load(registry.reader()).await?;
         if !self.following.swap(true, Ordering::Relaxed) {
             tokio::spawn(Follower::new(registry).run(self.stopping.clone()));
+            recount::spawn(registry, self.stopping.clone());
         }
         // Another member may be between taking an address and writing its service, or have died there: then the repair makes
         // way for a later heartbeat.

@@ -33,6 +33,7 @@ impl Repair {
 
     pub(super) async fn run(&mut self) -> Result<(), ApiError> {
         self.allocations().await?;
+        self.registry.recount_all().await?;
         self.events().await
     }
 

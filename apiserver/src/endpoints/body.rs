@@ -5,23 +5,32 @@ use crate::{ApiError, Body, limits};
 use api::{DecodeError, FieldValidation, Gvk, structural};
 use bytes::Bytes;
 use http::{HeaderMap, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use serde_json::Value;
 
-/// The whole body, or 413.
+/// The whole body, or 413. One that is too large is read to its end all the same, within reason: a client that is still sending
+/// would see its stream or connection reset instead of the answer.
 pub(crate) async fn read(body: Body) -> Result<Bytes, ApiError> {
-    match Limited::new(body, limits::BODY_BYTES_MAX).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if is_length_limit(error.as_ref()) => Err(ApiError::too_large(limits::BODY_BYTES_MAX)),
-        Err(error) => Err(ApiError::bad_request(format!(
-            "the body of the request could not be read: {error}"
-        ))),
+    let mut body = std::pin::pin!(body);
+    let (mut chunks, mut total): (Vec<Bytes>, usize) = (Vec::new(), 0);
+    while total <= limits::DRAINED_BYTES_MAX {
+        let Some(frame) = body.frame().await else { break };
+        let frame = frame
+            .map_err(|error| ApiError::bad_request(format!("the body of the request could not be read: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        total += data.len();
+        match total > limits::BODY_BYTES_MAX {
+            true => chunks.clear(),
+            false => chunks.push(data),
+        }
     }
-}
-
-/// The limit's error may come wrapped by the body type.
-fn is_length_limit(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.is::<LengthLimitError>() || error.source().is_some_and(is_length_limit)
+    if total > limits::BODY_BYTES_MAX {
+        return Err(ApiError::too_large(limits::BODY_BYTES_MAX));
+    }
+    match chunks.len() {
+        1 => Ok(chunks.remove(0)),
+        _ => Ok(chunks.concat().into()),
+    }
 }
 
 /// The Content-Type, or the empty string.
@@ -81,10 +90,7 @@ pub(crate) fn conform(
     validation: FieldValidation,
 ) -> Result<Value, ApiError> {
     let mut object = checked(context, served, object, validation)?;
-    match &served.custom {
-        Some(custom) => custom.node().fill(&mut object),
-        None => api::default_object(&served.info.gvk(), &mut object),
-    }
+    served.fill(&mut object);
     Ok(object)
 }
 
@@ -95,11 +101,7 @@ pub(crate) fn checked(
     object: Value,
     validation: FieldValidation,
 ) -> Result<Value, ApiError> {
-    let conformed = match &served.custom {
-        Some(custom) => structural::conform(object, &served.info.gvk(), custom.node(), validation),
-        None => api::conform(schema(served)?, object, validation),
-    };
-    let (object, warnings) = conformed.map_err(refuse)?;
+    let (object, warnings) = served.conform(object, validation).map_err(refuse)?;
     warnings.into_iter().for_each(|warning| context.warn(warning));
     Ok(object)
 }

@@ -114,13 +114,14 @@ impl Call<'_> {
             return Err(ApiError::method_not_allowed(&self.served.name, verb));
         }
         let named = matches!(verb, "get" | "update" | "patch" | "delete");
-        if self.served.info.namespaced && self.namespace.is_empty() && (named || verb == "deletecollection") {
+        let homeless = self.served.info.namespaced && self.namespace.is_empty();
+        if homeless && !self.info.name.is_empty() {
             return Err(ApiError::no_such_path());
         }
-        // POST to a name, PUT to a collection: paths that exist for other methods only.
+        // POST to a name, PUT to a collection, anything but reading across namespaces: paths that exist for other methods only.
         let misplaced = (verb == "create" && !self.info.name.is_empty()) || (named && self.info.name.is_empty());
-        let homeless = verb == "create" && self.served.info.namespaced && self.namespace.is_empty();
-        if misplaced || homeless {
+        let writes = !matches!(verb, "get" | "list" | "watch");
+        if misplaced || (homeless && writes) {
             return Err(ApiError::method_not_allowed(&self.served.name, verb));
         }
         Ok(())

@@ -28,10 +28,7 @@ pub(super) async fn create(mut call: Call<'_>, request: Request<Body>) -> Answer
         let reply = act(&call, object).await?;
         return respond::foreign(reply.code, &reply.object, output);
     }
-    let object = match call.served.custom {
-        Some(_) => call.served.to_stored(object),
-        None => object,
-    };
+    let object = call.served.to_stored(object);
     let registry = &call.server.registry;
     let written = registry
         .create_written(&call.context, &call.served.key, call.namespace, object)

@@ -1,5 +1,6 @@
 //! Connections to kubelets.
 
+use super::upgrade::Way;
 use crate::config::Config;
 use crate::registry::Reader;
 use crate::registry::fields::{list, number, text};
@@ -11,6 +12,7 @@ use serde_json::Value;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 /// Where kubelets listen unless their node says otherwise.
@@ -56,8 +58,13 @@ impl Kubelets {
         }
     }
 
+    /// The way to one of them.
+    pub(super) fn way<'a>(&'a self, address: &'a Address) -> Way<'a> {
+        Box::new(move |request| Box::pin(self.send(address, request)))
+    }
+
     /// Opens a connection and sends one request over it.
-    pub(super) async fn send(
+    async fn send(
         &self,
         address: &Address,
         request: http::Request<Body>,
@@ -74,15 +81,26 @@ impl Kubelets {
             Ok(Err(error)) => return Err(failed(&error)),
             Err(_) => return Err(failed(&"no answer within 10 s")),
         };
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(&e))?;
-        // Ends by itself: when the answer is read, when the upgraded stream closes, or when either side hangs up.
-        tokio::spawn(async move {
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%error, "connection to a kubelet ended");
-            }
-        });
-        sender.send_request(request).await.map_err(|e| failed(&e))
+        exchange(stream, request).await.map_err(|e| failed(&e))
     }
+}
+
+/// Sends one request over a connection of its own.
+pub(super) async fn exchange<S>(
+    stream: S,
+    request: http::Request<Body>,
+) -> Result<http::Response<hyper::body::Incoming>, hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // Ends by itself: when the answer is read, when the upgraded stream closes, or when either side hangs up.
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(%error, "a connection on behalf of a client ended");
+        }
+    });
+    sender.send_request(request).await
 }
 
 fn unreachable(address: &Address, why: &dyn std::fmt::Display) -> ApiError {

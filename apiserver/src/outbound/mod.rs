@@ -1,15 +1,16 @@
-//! Requests this server sends on behalf of its clients: to the kubelets of nodes.
+//! Requests this server sends on behalf of its clients: to the kubelets of nodes, and to pods.
 //!
-//! **Theory.** Everything goes to the kubelet's own HTTPS API, under this server's client certificate. A plain answer (logs) is
+//! **Theory.** What is about nodes and containers goes to the kubelet's own HTTPS API, under this server's client certificate. A plain answer (logs) is
 //! passed on as it arrives. An upgrade (exec, attach, port-forward) is passed on too: the client's upgrade headers go to
 //! the kubelet, the kubelet's answer goes back, and from then on bytes are copied both ways. The server does not look into
 //! the streams, so every protocol that client and kubelet share works.
 //!
-//! **Left out.** Proxying to pods and services.
+//! **Left out.** Proxying to pods and services over https.
 
 mod kubelet;
 pub mod nodes;
 pub mod pods;
+pub(crate) mod proxy;
 mod upgrade;
 
 use crate::ApiError;

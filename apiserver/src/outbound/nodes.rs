@@ -17,5 +17,5 @@ pub(crate) async fn connect(kubelets: &Kubelets, connect: Connect<'_>) -> Result
         .map(|q| format!("?{q}"))
         .unwrap_or_default();
     let target = format!("/{}{query}", connect.info.rest);
-    upgrade::pass_on(kubelets, &address, &target, connect.request).await
+    upgrade::pass_on(kubelets.way(&address), &address.authority(), &target, connect.request).await
 }

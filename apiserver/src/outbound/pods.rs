@@ -26,7 +26,7 @@ pub(crate) async fn connect(kubelets: &Kubelets, connect: Connect<'_>) -> Result
     if info.subresource != "log" && !upgrade::wanted(connect.request.headers()) {
         return Err(ApiError::bad_request("Upgrade request required"));
     }
-    let answer = upgrade::pass_on(kubelets, &address, &target, connect.request).await?;
+    let answer = upgrade::pass_on(kubelets.way(&address), &address.authority(), &target, connect.request).await?;
     as_status(answer, &info.subresource).await
 }
 

@@ -1,9 +1,10 @@
-//! Passing a request on to a kubelet, and an upgraded connection with it.
+//! Passing a request on, and an upgraded connection with it.
 
-use super::kubelet::{Address, Kubelets};
 use crate::{ApiError, Body};
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use std::pin::Pin;
 
 /// Bytes read at once from one side of a stream before they are written to the other.
 const COPY_BYTES: usize = 64 * 1024;
@@ -33,11 +34,16 @@ pub(super) fn wanted(headers: &HeaderMap) -> bool {
     words.any(|word| word.trim().eq_ignore_ascii_case("upgrade")) && headers.contains_key(header::UPGRADE)
 }
 
-/// Sends the client's request to `target` (path and query) at the kubelet and passes the answer back; if the answer is a
+/// How a request gets to the other side.
+pub(super) type Way<'a> = Box<dyn FnOnce(Request<Body>) -> Pin<Box<dyn Future<Output = Sent> + Send + 'a>> + Send + 'a>;
+
+type Sent = Result<Response<Incoming>, ApiError>;
+
+/// Sends the client's request to `target` (path and query) on its way and passes the answer back; if the answer is a
 /// switch of protocols, joins the two connections.
 pub(super) async fn pass_on(
-    kubelets: &Kubelets,
-    address: &Address,
+    way: Way<'_>,
+    authority: &str,
     target: &str,
     mut request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
@@ -48,16 +54,12 @@ pub(super) async fn pass_on(
         .method(parts.method)
         .uri(target)
         .body(body)
-        .map_err(|error| {
-            ApiError::bad_request(format!(
-                "the path of this request cannot be passed on to the kubelet: {error}"
-            ))
-        })?;
+        .map_err(|error| ApiError::bad_request(format!("the path of this request cannot be passed on: {error}")))?;
     *outgoing.headers_mut() = forwarded(&parts.headers, upgrading);
-    if let Ok(host) = address.authority().parse() {
+    if let Ok(host) = authority.parse() {
         outgoing.headers_mut().insert(header::HOST, host);
     }
-    let mut answer = kubelets.send(address, outgoing).await?;
+    let mut answer = way(outgoing).await?;
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS
         && let Some(client) = client
     {

@@ -64,7 +64,12 @@ impl Registry {
             // It may be stored: what it took stays taken, and the repair gives back what nothing uses.
             Err(_) => {}
             Ok(_) if context.dry_run => served.strategy.abort_create(self, context, &object).await,
-            Ok(written) => served.strategy.after_create(self, context, &written.value()?).await,
+            Ok(written) => {
+                served.strategy.after_create(self, context, &written.value()?).await;
+                if served.name == quota::QUOTAS {
+                    self.recount(namespace).await;
+                }
+            }
         }
         written
     }
@@ -106,7 +111,7 @@ impl Registry {
         let (served, name) = (target.served, super::fields::name(object));
         let mut freshness = Freshness::Any;
         for _ in 0..limits::MOVED_GUARD_ATTEMPTS {
-            let mut guards = quota::charge(self.reader(), served, target.namespace, object).await?;
+            let mut guards = quota::charge(self.reader(), served, target.namespace, object, None).await?;
             if target.context.dry_run {
                 return self.try_dry(target, object).await;
             }

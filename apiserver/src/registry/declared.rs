@@ -22,6 +22,8 @@ pub struct Declared {
     pub cells: fn(&Value, Timestamp) -> Cells,
     /// Checks of a new state, whoever set it.
     pub check: fn(&mut Errors, &Value),
+    /// What users are told about a state that is kept all the same.
+    pub warnings: fn(&Value) -> Vec<String>,
     /// Checks of a change (new, old) besides `check`.
     pub check_update: fn(&mut Errors, &Value, &Value),
     /// Paths that stay what they were.
@@ -42,6 +44,7 @@ pub const PLAIN: Declared = Declared {
     columns: table::DEFAULT_COLUMNS,
     cells: table::default_cells,
     check: |_, _| {},
+    warnings: |_| Vec::new(),
     check_update: |_, _, _| {},
     fixed: &[],
     generation: false,
@@ -100,6 +103,10 @@ impl Strategy for Declared {
         }
         (self.check_update)(&mut errors, new, old);
         errors
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        (self.warnings)(object)
     }
 
     fn columns(&self) -> &'static [Column] {

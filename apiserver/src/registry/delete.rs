@@ -147,6 +147,7 @@ impl Registry {
         match attempt.map_err(|error| from_storage(error, &served.name, target.name))? {
             Attempt::Written(item) => {
                 let last = value_of(&item)?;
+                self.recount(target.namespace).await;
                 served.strategy.after_delete(self, context, &last).await;
                 Ok(Step::Done(Deleted::Gone(last)))
             }

@@ -35,6 +35,7 @@ mod quota;
 mod race;
 pub(crate) mod rbac;
 mod reader;
+pub(crate) mod recount;
 mod registration;
 mod reviews;
 mod secrets;

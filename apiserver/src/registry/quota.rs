@@ -2,10 +2,8 @@
 //!
 //! A create under a quota counts what the namespace holds, and its transaction both compares the quota's revision and writes the
 //! quota's new `status.used`. Two creates under one quota cannot both succeed on one count: the second finds the quota changed and
-//! counts again. No reservation is left behind by a create that failed, and no controller has to correct the count.
-//!
-//! Left out: updates (a claim that grows, a service that becomes a load balancer, a resized pod) are not charged, and
-//! `status.used` is renewed by creates only, so after deletions it shows more than there is until the next one.
+//! counts again. No reservation is left behind by a create that failed, and no controller has to correct the count. An update that
+//! uses more than before is charged with the difference in the same way. What uses less is counted later ([`super::recount`]).
 
 use super::fields::{at, entries, list, text};
 use super::reader::{ListFilter, value_of};
@@ -16,18 +14,29 @@ use api::{LabelSelector, Quantity};
 use serde_json::{Map, Value, json};
 use storage::{Freshness, Guard};
 
-const QUOTAS: &str = "resourcequotas";
+pub(super) const QUOTAS: &str = "resourcequotas";
 
-/// What the create of `object` depends on and changes: each quota that it is charged to. 403 when one is exceeded. A namespace
-/// without quotas costs a look at this member's copy.
+/// What the create of `object`, or its update from `old`, depends on and changes: each quota that it is charged to. 403 when one is
+/// exceeded. A namespace without quotas costs a look at this member's copy, and so does an update that uses nothing more.
 pub(super) async fn charge(
     reader: &Reader,
     served: &Served,
     namespace: &str,
     object: &Value,
+    old: Option<&Value>,
 ) -> Result<Vec<Guard>, ApiError> {
-    if namespace.is_empty() || reader.local_items(QUOTAS, namespace).await?.is_empty() {
+    if namespace.is_empty() {
         return Ok(Vec::new());
+    }
+    let here = reader.local_items(QUOTAS, namespace).await?;
+    if here.is_empty() {
+        return Ok(Vec::new());
+    }
+    if old.is_some() {
+        let quotas: Result<Vec<Value>, ApiError> = here.iter().map(value_of).collect();
+        if quotas?.iter().all(|quota| grown(quota, served, object, old).is_empty()) {
+            return Ok(Vec::new());
+        }
     }
     let quotas = reader
         .items(QUOTAS, namespace, &ListFilter::default(), Freshness::Latest)
@@ -37,7 +46,7 @@ pub(super) async fn charge(
     let mut existing: Option<Vec<Value>> = None;
     for item in quotas {
         let mut quota = value_of(&item)?;
-        let asked = charged(&quota, served, object);
+        let asked = grown(&quota, served, object, old);
         if asked.is_empty() {
             continue;
         }
@@ -69,8 +78,26 @@ pub(super) async fn charge(
     Ok(guards)
 }
 
+/// Whether an object uses something else than before.
+pub(super) fn uses_other(served: &Served, old: &Value, new: &Value) -> bool {
+    let of = |object: &Value| usage(&served.info.group, &served.info.name, &served.name, object);
+    of(old) != of(new)
+}
+
+/// What an object uses of a quota's resources beyond what it used before.
+fn grown(quota: &Value, served: &Served, object: &Value, old: Option<&Value>) -> Resources {
+    let mut asked = charged(quota, served, object);
+    let Some(old) = old else { return asked };
+    let before = charged(quota, served, old);
+    asked.retain(|resource, amount| before.get(resource).is_none_or(|before| *amount > *before));
+    for (resource, amount) in &mut asked {
+        *amount -= before.get(resource).copied().unwrap_or_default();
+    }
+    asked
+}
+
 /// What an object uses of a quota's resources; nothing when it is outside the quota's scopes.
-fn charged(quota: &Value, served: &Served, object: &Value) -> Resources {
+pub(super) fn charged(quota: &Value, served: &Served, object: &Value) -> Resources {
     let mut usage = usage(&served.info.group, &served.info.name, &served.name, object);
     usage.retain(|resource, _| at(quota, "spec.hard").is_some_and(|hard| hard.get(resource).is_some()));
     if usage.is_empty() || !in_scope(quota, &served.name, object) {
@@ -249,7 +276,7 @@ fn unspecified(quota: &Value, pod: &Value) -> Vec<String> {
 }
 
 /// Writes what is used into the quota's status.
-fn record(quota: &mut Value, used: &Resources) {
+pub(super) fn record(quota: &mut Value, used: &Resources) {
     let hard = at(quota, "spec.hard").cloned().unwrap_or(json!({}));
     let mut shown: Map<String, Value> = Map::new();
     for (resource, _) in entries(quota, "spec.hard") {

@@ -16,6 +16,16 @@ pub const WEBHOOK_CONFIGURATIONS: Declared = Declared {
     columns: WEBHOOKS,
     cells: |object, now| vec![name(object), json!(list(object, "webhooks").len()), age(object, now)],
     check: webhooks,
+    warnings: |object| {
+        let conditional = |webhook: &&Value| !list(webhook, "matchConditions").is_empty();
+        let named = list(object, "webhooks").iter().filter(conditional);
+        named
+            .map(|webhook| {
+                let name = text(webhook, "name");
+                format!("webhook {name}: matchConditions are stored, but this server asks the webhook as if they held")
+            })
+            .collect()
+    },
     generation: true,
     ..PLAIN
 };

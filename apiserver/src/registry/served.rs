@@ -5,6 +5,7 @@ use crate::ApiError;
 use crate::extensions::Custom;
 use crate::request_info::group_resource;
 use api::resources::Resource;
+use api::{DecodeError, FieldValidation, structural};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use serde_json::Value;
@@ -71,6 +72,23 @@ impl Conversion for Events {
     }
 }
 
+/// Autoscalers are kept in their second version.
+struct Autoscalers;
+
+impl Conversion for Autoscalers {
+    fn to_stored(&self, shown: Value) -> Value {
+        let mut stored = api::autoscaling::to_v2(shown);
+        if let Some(gvk) = api::Gvk::from_object(&stored) {
+            api::default_object(&gvk, &mut stored);
+        }
+        stored
+    }
+
+    fn to_shown(&self, stored: Value) -> Value {
+        api::autoscaling::to_v1(stored)
+    }
+}
+
 impl Served {
     /// The index of a selectable field in the parsed metadata.
     pub fn selectable(&self, path: &str) -> Option<usize> {
@@ -125,6 +143,27 @@ impl Served {
         match &self.conversion {
             Some(conversion) if conversion.tables_are_shown() => self.show(json),
             _ => Ok(json),
+        }
+    }
+
+    /// Brings an object into the form of one that was decoded, by the schema of this resource; yields it with warnings. Nothing is
+    /// filled in: see [`Served::fill`].
+    pub fn conform(&self, object: Value, validation: FieldValidation) -> Result<(Value, Vec<String>), DecodeError> {
+        let gvk = self.info.gvk();
+        match &self.custom {
+            Some(custom) => structural::conform(object, &gvk, custom.node(), validation),
+            None => match api::registry().schema(&gvk) {
+                Some(schema) => api::conform(schema, object, validation),
+                None => Ok((object, Vec::new())),
+            },
+        }
+    }
+
+    /// Fills in defaults.
+    pub fn fill(&self, object: &mut Value) {
+        match &self.custom {
+            Some(custom) => custom.node().fill(object),
+            None => api::default_object(&self.info.gvk(), object),
         }
     }
 
@@ -207,7 +246,7 @@ pub(super) struct Resources {
 impl Resources {
     /// Joins the API table with the strategies. A strategy without a row is a mistake that shows at the first start.
     pub(super) fn build(strategies: Vec<(&'static str, Box<dyn Strategy>)>) -> Resources {
-        let mut special: HashMap<&str, Arc<dyn Strategy>> = strategies
+        let special: HashMap<&str, Arc<dyn Strategy>> = strategies
             .into_iter()
             .map(|(name, strategy)| (name, Arc::from(strategy)))
             .collect();
@@ -218,14 +257,18 @@ impl Resources {
         };
         for (id, info) in api::resources::resources().iter().enumerate() {
             let name = group_resource(&info.group, &info.name);
-            let strategy = special.remove(name.as_str()).unwrap_or_else(|| plain(info));
-            let served = Arc::new(serve(info, strategy, name, id as u32));
+            let strategy = special.get(name.as_str()).cloned().unwrap_or_else(|| plain(info));
+            let mut served = serve(info, strategy, name, id as u32);
+            if resources.by_key.contains_key(&served.key) {
+                served.key = format!("{}/{}", served.name, info.version);
+            }
+            let served = Arc::new(served);
             resources
                 .by_path
                 .insert((&info.group, &info.version, &info.name), served.clone());
             resources.by_key.entry(served.key.clone()).or_insert(served);
         }
-        for name in special.keys() {
+        for name in special.keys().filter(|name| !resources.by_key.contains_key(**name)) {
             tracing::debug!(name, "a strategy for a resource that the API table does not list");
         }
         resources
@@ -274,13 +317,17 @@ fn plain(info: &Resource) -> Arc<dyn Strategy> {
 
 fn serve(info: &'static Resource, strategy: Arc<dyn Strategy>, name: String, id: u32) -> Served {
     let collection = Collection::builtin(&info.name, info.namespaced, fields(&*strategy));
-    let events = info.group == "events.k8s.io" && info.name == "events";
+    let conversion: Option<Box<dyn Conversion>> = match (&*info.group, &*info.version, &*info.name) {
+        ("events.k8s.io", _, "events") => Some(Box::new(Events)),
+        ("autoscaling", "v1", "horizontalpodautoscalers") => Some(Box::new(Autoscalers)),
+        _ => None,
+    };
     Served {
         info: info.clone(),
         collection,
         kind: group_resource(&info.group, &info.kind),
         strategy,
-        conversion: events.then(|| Box::new(Events) as Box<dyn Conversion>),
+        conversion,
         key: name.clone(),
         name,
         id,

@@ -1,6 +1,7 @@
 //! The generic store: the state every write goes through, whatever the resource.
 
 use super::reader::{Reader, value_of};
+use super::recount::Marks;
 use super::served::{Resources, Served};
 use super::{RequestContext, strategies};
 use crate::admission::{self, Admission, AdmissionRequest, Operation};
@@ -18,6 +19,8 @@ pub struct Registry {
     reader: Reader,
     config: Config,
     plugins: OnceLock<Vec<Arc<dyn Admission>>>,
+    /// Where quotas are to be counted.
+    pub(super) marks: Arc<Marks>,
     access: OnceLock<Access>,
 }
 
@@ -61,6 +64,7 @@ impl Registry {
             reader,
             config: config.clone(),
             plugins: OnceLock::new(),
+            marks: Arc::default(),
             access: OnceLock::new(),
         });
         let _ = registry.plugins.set(admission::plugins(&registry));
@@ -153,14 +157,18 @@ impl<'a> Target<'a> {
         'a: 'r,
     {
         let info = &self.served.info;
-        let kind = info
-            .subresource(self.subresource)
-            .map_or(&info.kind, |subresource| &subresource.kind);
+        let (kind_group, kind_version, kind) = match info.subresource(self.subresource) {
+            Some(subresource) => (&subresource.group, &subresource.version, &subresource.kind),
+            None => (&info.group, &info.version, &info.kind),
+        };
         AdmissionRequest {
             operation: self.operation,
             group: &info.group,
             version: &info.version,
             kind,
+            kind_group,
+            kind_version,
+            served: self.served,
             resource: &info.name,
             subresource: self.subresource,
             namespace: self.namespace,

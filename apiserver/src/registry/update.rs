@@ -6,7 +6,7 @@ use super::race::{Race, Step};
 use super::reader::value_of;
 use super::served::Served;
 use super::store::{Target, Written};
-use super::{Registry, RequestContext, ownership};
+use super::{Registry, RequestContext, ownership, quota};
 use crate::admission::Operation;
 use crate::status::from_storage;
 use crate::{ApiError, FieldError};
@@ -135,6 +135,7 @@ impl Registry {
         new: Value,
     ) -> Result<Step<Written>, ApiError> {
         let (served, context) = (target.served, target.context);
+        let guards = quota::charge(self.reader(), served, target.namespace, &new, Some(old)).await?;
         if context.dry_run {
             return Ok(Step::Done(Written::Shown(new)));
         }
@@ -150,16 +151,23 @@ impl Registry {
             }
             false => {
                 storage
-                    .replace(&served.collection, namespace, name, current, &new, fence)
+                    .replace_guarded(&served.collection, namespace, name, current, &new, fence, &guards)
                     .await
             }
         };
+        // A quota changed meanwhile: count again.
+        if let Err(storage::Error::Moved { .. }) = attempt {
+            return Ok(Step::Again(None));
+        }
         match attempt.map_err(|error| from_storage(error, &served.name, name))? {
             Attempt::Written(_) if gone => {
+                self.recount(namespace).await;
                 served.strategy.after_delete(self, context, &new).await;
                 Ok(Step::Done(Written::Shown(new)))
             }
             Attempt::Written(item) => {
+                let other = || served.name == quota::QUOTAS || quota::uses_other(served, old, &new);
+                self.recount_if(namespace, other).await;
                 let written = Written::Stored(item);
                 served
                     .strategy

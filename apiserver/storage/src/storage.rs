@@ -139,6 +139,22 @@ impl Storage {
         object: &Value,
         fence: Option<&Fence>,
     ) -> Result<Attempt, Error> {
+        self.replace_guarded(collection, namespace, name, current, object, fence, &[])
+            .await
+    }
+
+    /// [`Storage::replace`], unless an object that it depends on has changed. Those that are to change along with it do.
+    #[allow(clippy::too_many_arguments, reason = "the parts of one transaction")]
+    pub async fn replace_guarded(
+        &self,
+        collection: &Collection,
+        namespace: &str,
+        name: &str,
+        current: &Current,
+        object: &Value,
+        fence: Option<&Fence>,
+        guards: &[Guard],
+    ) -> Result<Attempt, Error> {
         let key = collection.key(namespace, name);
         let bytes = encode::canonical(object).ok_or_else(|| Error::NotAnObject { key: key.clone() })?;
         if bytes == *current.item.stored() && fence.is_none() {
@@ -150,7 +166,7 @@ impl Storage {
             revision: current.item.revision(),
             change: Change::Put(bytes),
             fence,
-            guards: &[],
+            guards,
         };
         match self.transact(&write).await? {
             Outcome::Done(revision) => Ok(Attempt::Written(item.moved_to(revision))),

@@ -315,3 +315,47 @@ async fn a_request_for_a_certificate_is_the_callers_and_is_approved_by_others() 
     assert_eq!(approved["status"]["conditions"][0]["type"], "Approved");
     assert_eq!(admin.table(path).await[0][5], "Approved");
 }
+
+/// `kubectl autoscale` writes the first version; everything else reads the second.
+#[tokio::test]
+async fn autoscalers_are_one_object_in_two_versions() {
+    let (_cluster, admin) = Cluster::ready().await;
+    let v1 = "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers";
+    let v2 = v1.replace("/v1/", "/v2/");
+    let scaler = json!({"apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "a"},
+        "spec": {"maxReplicas": 3, "targetCPUUtilizationPercentage": 60,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}}});
+    let made = admin.post(v1, scaler).await.expect(201);
+    assert_eq!(
+        (&made["apiVersion"], &made["spec"]["minReplicas"]),
+        (&json!("autoscaling/v1"), &json!(1))
+    );
+    let shown = admin.get(&format!("{v2}/a")).await.expect(200);
+    assert_eq!(
+        shown["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"],
+        60
+    );
+    let memory = json!({"type": "Resource", "resource": {"name": "memory", "target": {"type": "Utilization", "averageUtilization": 5}}});
+    let mut metrics = shown["spec"]["metrics"].clone();
+    metrics.as_array_mut().unwrap().push(memory);
+    admin
+        .merge(&format!("{v2}/a"), json!({"spec": {"metrics": metrics}}))
+        .await
+        .expect(200);
+    let patch = json!({"spec": {"targetCPUUtilizationPercentage": 70}});
+    admin.merge(&format!("{v1}/a"), patch).await.expect(200);
+    let shown = admin.get(&format!("{v2}/a")).await.expect(200);
+    assert_eq!(
+        shown["spec"]["metrics"].as_array().unwrap().len(),
+        2,
+        "the other metric stays: {shown}"
+    );
+    assert_eq!(
+        shown["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"],
+        70
+    );
+    assert_eq!(
+        admin.get("/apis/autoscaling").await.expect(200)["preferredVersion"]["version"],
+        "v2"
+    );
+}

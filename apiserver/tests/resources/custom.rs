@@ -48,7 +48,7 @@ async fn define(admin: &Client, definition: Value) {
         .await;
 }
 
-async fn defined() -> (Cluster, Client) {
+pub async fn defined() -> (Cluster, Client) {
     let cluster = Cluster::start().await;
     let admin = cluster.admin();
     define(&admin, crontabs()).await;

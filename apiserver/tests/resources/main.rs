@@ -11,3 +11,4 @@ mod pods;
 mod quota;
 mod services;
 mod streams;
+mod webhooks;

@@ -121,3 +121,24 @@ async fn a_pod_without_account_or_namespace_is_refused() {
         .message(404);
     assert_eq!(nowhere, "namespaces \"nowhere\" not found");
 }
+
+#[tokio::test]
+async fn a_resize_changes_resources_where_an_update_may_not() {
+    let (_cluster, admin) = Cluster::ready().await;
+    let container = |cpu: &str| json!({"name": "c", "image": "i", "resources": {"requests": {"cpu": cpu}}});
+    let pod =
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [container("1")]}});
+    admin.post("/api/v1/namespaces/default/pods", pod).await.expect(201);
+    let path = "/api/v1/namespaces/default/pods/p";
+    let larger = json!({"spec": {"containers": [container("2")]}});
+    assert_eq!(admin.patch(path, larger.clone()).await.code, 422);
+    let resized = admin.patch(&format!("{path}/resize"), larger).await.expect(200);
+    assert_eq!(resized["spec"]["containers"][0]["resources"]["requests"]["cpu"], "2");
+    assert_eq!(resized["metadata"]["generation"], 2);
+    let bare = json!({"spec": {"containers": [{"name": "c", "resources": {"requests": null}}]}});
+    let refused = admin.patch(&format!("{path}/resize"), bare).await.message(422);
+    assert!(
+        refused.contains("Pod QOS Class may not change as a result of resizing"),
+        "{refused}"
+    );
+}

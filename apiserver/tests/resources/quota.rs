@@ -19,6 +19,100 @@ fn pod(name: &str, resources: Value) -> Value {
         "spec": {"containers": [{"name": "c", "image": "i", "resources": resources}]}})
 }
 
+const QUOTA: &str = "/api/v1/namespaces/default/resourcequotas/q";
+
+#[tokio::test]
+async fn a_quotas_status_follows_what_is_used() {
+    let (_cluster, admin) = Cluster::ready().await;
+    quota(&admin, json!({"pods": "2", "requests.cpu": "1", "services": "3"})).await;
+    let shows = |used: Value| move |answer: &crate::harness::Answer| answer.body["status"]["used"] == used;
+    admin
+        .until(QUOTA, shows(json!({"pods": "0", "requests.cpu": "0", "services": "1"})))
+        .await;
+    admin
+        .post(PODS, pod("a", json!({"requests": {"cpu": "600m"}})))
+        .await
+        .expect(201);
+    admin
+        .until(
+            QUOTA,
+            shows(json!({"pods": "1", "requests.cpu": "600m", "services": "1"})),
+        )
+        .await;
+    let done = json!({"status": {"phase": "Succeeded"}});
+    admin.merge(&format!("{PODS}/a/status"), done).await.expect(200);
+    admin
+        .until(QUOTA, shows(json!({"pods": "0", "requests.cpu": "0", "services": "1"})))
+        .await;
+    admin
+        .post(PODS, pod("b", json!({"requests": {"cpu": "1"}})))
+        .await
+        .expect(201);
+    admin
+        .delete(&format!("{PODS}/b"), json!({"gracePeriodSeconds": 0}))
+        .await
+        .expect(200);
+    admin
+        .until(QUOTA, shows(json!({"pods": "0", "requests.cpu": "0", "services": "1"})))
+        .await;
+    admin
+        .merge(QUOTA, json!({"spec": {"hard": {"pods": null, "configmaps": "9"}}}))
+        .await
+        .expect(200);
+    let counted = |answer: &crate::harness::Answer| answer.body["status"]["hard"]["configmaps"] == "9";
+    assert!(
+        admin.until(QUOTA, counted).await["status"]["used"]
+            .get("pods")
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn an_update_is_charged_with_what_it_adds() {
+    let (_cluster, admin) = Cluster::ready().await;
+    quota(
+        &admin,
+        json!({"services.nodeports": "1", "services.loadbalancers": "0"}),
+    )
+    .await;
+    let services = "/api/v1/namespaces/default/services";
+    let service = |ports: Value| {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"},
+        "spec": {"type": "NodePort", "selector": {"a": "b"}, "ports": ports}})
+    };
+    admin
+        .post(services, service(json!([{"name": "a", "port": 80}])))
+        .await
+        .expect(201);
+    let path = format!("{services}/s");
+    let more = json!({"spec": {"ports": [{"name": "a", "port": 80}, {"name": "b", "port": 81}]}});
+    let refused = admin.merge(&path, more).await.message(403);
+    assert!(
+        refused.contains("exceeded quota: q, requested: services.nodeports=1, used: services.nodeports=1, limited: services.nodeports=1"),
+        "{refused}"
+    );
+    let refused = admin
+        .merge(&path, json!({"spec": {"type": "LoadBalancer"}}))
+        .await
+        .message(403);
+    assert!(refused.contains("services.loadbalancers=1"), "{refused}");
+    // What uses nothing more goes through, and what uses less makes room.
+    admin
+        .merge(&path, json!({"metadata": {"labels": {"a": "b"}}}))
+        .await
+        .expect(200);
+    admin
+        .merge(
+            &path,
+            json!({"spec": {"type": "ClusterIP", "ports": [{"name": "a", "port": 80, "nodePort": null}]}}),
+        )
+        .await
+        .expect(200);
+    let mut other = service(json!([{"port": 80}]));
+    other["metadata"]["name"] = json!("t");
+    admin.post(services, other).await.expect(201);
+}
+
 /// The promise that counts: whoever races whom, there is never more than the quota allows.
 #[tokio::test]
 async fn a_quota_is_exact_under_concurrent_creates() {

@@ -224,3 +224,61 @@ async fn strangers_see_health_and_get_401_for_the_rest() {
     assert_eq!(ask(Some("admin"), "/api/v1/pods").await.status(), 200);
     assert_eq!(ask(Some("kubelet"), "/api/v1/secrets").await.status(), 403);
 }
+
+/// An address of this machine that others could use; none without a network.
+fn own_address() -> Option<std::net::IpAddr> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Sends nothing: it only picks a route.
+    socket.connect("192.0.2.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+}
+
+#[tokio::test]
+async fn proxies_pass_requests_on_to_pods() {
+    let Some(address) = own_address() else {
+        return eprintln!("skipped: this machine has no address besides loopback");
+    };
+    let listener = tokio::net::TcpListener::bind((address, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = hyper::service::service_fn(|request: http::Request<hyper::body::Incoming>| async move {
+                let seen = format!("{} {}", request.method(), request.uri());
+                Ok::<_, std::convert::Infallible>(http::Response::new(http_body_util::Full::new(bytes::Bytes::from(
+                    seen,
+                ))))
+            });
+            let io = hyper_util::rt::TokioIo::new(stream);
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, service));
+        }
+    });
+    let (_cluster, admin) = Cluster::ready().await;
+    let base = "/api/v1/namespaces/default";
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"containers": [{"name": "c", "image": "i", "ports": [{"containerPort": port}]}]}});
+    admin.post(&format!("{base}/pods"), pod).await.expect(201);
+    assert_eq!(
+        admin.get(&format!("{base}/pods/p/proxy/x")).await.code,
+        400,
+        "it has no address yet"
+    );
+    let status = json!({"status": {"podIP": address.to_string(), "podIPs": [{"ip": address.to_string()}]}});
+    admin.merge(&format!("{base}/pods/p/status"), status).await.expect(200);
+    let answer = admin.get(&format!("{base}/pods/p/proxy/a/b/?c=d")).await;
+    assert_eq!((answer.code, answer.body), (200, json!("GET /a/b/?c=d")));
+    let answer = admin.post(&format!("{base}/pods/p:{port}/proxy/"), json!({})).await;
+    assert_eq!((answer.code, answer.body), (200, json!("POST /")));
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": [{"name": "web", "port": 80}]}});
+    admin.post(&format!("{base}/services"), service).await.expect(201);
+    assert_eq!(admin.get(&format!("{base}/services/s/proxy/x")).await.code, 503);
+    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "s-1", "labels": {"kubernetes.io/service-name": "s"}},
+        "ports": [{"name": "web", "port": port, "protocol": "TCP"}], "endpoints": [{"addresses": [address.to_string()]}]});
+    admin
+        .post("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice)
+        .await
+        .expect(201);
+    let answer = admin.get(&format!("{base}/services/s:web/proxy/x")).await;
+    assert_eq!((answer.code, answer.body), (200, json!("GET /x")));
+}

@@ -17,6 +17,7 @@
 //! [`structural`]), conversion between versions, the texts of field descriptions.
 
 pub mod apply;
+pub mod autoscaling;
 pub mod defaults;
 pub mod events;
 pub mod openapi;

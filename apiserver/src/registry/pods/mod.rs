@@ -95,6 +95,7 @@ impl Strategy for Pods {
             "" => copy_field(new, old, "status"),
             "status" => keep_all_but(new, old, "status"),
             "ephemeralcontainers" => update::keep_all_but_ephemeral(new, old),
+            "resize" => update::keep_all_but_resources(new, old),
             _ => {}
         }
     }
@@ -113,6 +114,11 @@ impl Strategy for Pods {
             "" => {
                 let mut errors = self.validate(new);
                 update::validate(&mut errors, new, old);
+                errors
+            }
+            "resize" => {
+                let mut errors = self.validate(new);
+                update::validate_resize(&mut errors, new, old);
                 errors
             }
             "ephemeralcontainers" => {
@@ -145,9 +151,9 @@ impl Strategy for Pods {
 
     fn subresource(&self, name: &str) -> Option<Subresource<'_>> {
         match name {
-            "status" | "ephemeralcontainers" => Some(Subresource::Object),
+            "status" | "ephemeralcontainers" | "resize" => Some(Subresource::Object),
             "binding" | "eviction" => Some(Subresource::Action),
-            "log" | "exec" | "attach" | "portforward" => Some(Subresource::Stream),
+            "log" | "exec" | "attach" | "portforward" | "proxy" => Some(Subresource::Stream),
             _ => None,
         }
     }
@@ -160,6 +166,9 @@ impl Strategy for Pods {
     }
 
     async fn connect(&self, connect: Connect<'_>) -> Result<http::Response<Body>, ApiError> {
+        if connect.info.subresource == "proxy" {
+            return crate::outbound::proxy::pod(connect).await;
+        }
         let Some(kubelets) = &self.kubelets else {
             return Err(crate::outbound::not_configured());
         };

@@ -113,6 +113,54 @@ pub(super) fn keep_all_but_ephemeral(new: &mut Value, old: &Value) {
     }
 }
 
+/// Of an update through `resize` only the resources of containers are taken, and how they are resized.
+pub(super) fn keep_all_but_resources(new: &mut Value, old: &Value) {
+    let wanted = std::mem::replace(new, old.clone());
+    if let Some(version) = at(&wanted, "metadata.resourceVersion") {
+        new["metadata"]["resourceVersion"] = version.clone();
+    }
+    for key in ["containers", "initContainers"] {
+        let path = format!("spec.{key}");
+        let kept = new["spec"].get_mut(key).and_then(Value::as_array_mut);
+        for container in kept.into_iter().flatten() {
+            let same = list(&wanted, &path)
+                .iter()
+                .find(|c| text(c, "name") == text(container, "name"));
+            for field in ["resources", "resizePolicy"] {
+                if let Some(value) = same.and_then(|same| same.get(field)) {
+                    container[field] = value.clone();
+                }
+            }
+        }
+    }
+}
+
+/// A resize changes amounts of cpu and memory, and not what kind of pod it is.
+pub(super) fn validate_resize(errors: &mut Errors, new: &Value, old: &Value) {
+    if api::pods::qos_class(new) != api::pods::qos_class(old) {
+        let detail = "Pod QOS Class may not change as a result of resizing";
+        errors.push(FieldError::invalid("spec", &json!(api::pods::qos_class(new)), detail));
+    }
+    for key in ["containers", "initContainers"] {
+        let path = format!("spec.{key}");
+        for (index, (after, before)) in list(new, &path).iter().zip(list(old, &path)).enumerate() {
+            let others = |container: &Value| {
+                let mut resources = container.get("resources").cloned().unwrap_or_default();
+                for amounts in ["requests", "limits"] {
+                    if let Some(Value::Object(map)) = resources.get_mut(amounts) {
+                        map.retain(|resource, _| !matches!(resource.as_str(), "cpu" | "memory"));
+                    }
+                }
+                resources
+            };
+            if !same(Some(&others(after)), Some(&others(before))) {
+                let detail = "only cpu and memory resources are mutable";
+                errors.push(FieldError::forbidden(format!("{path}[{index}].resources"), detail));
+            }
+        }
+    }
+}
+
 /// Ephemeral containers may be added and nothing else.
 pub(super) fn validate_ephemeral(errors: &mut Errors, new: &Value, old: &Value) {
     let path = "spec.ephemeralContainers";
@@ -142,6 +190,27 @@ mod tests {
         let mut errors = Errors::new();
         validate(&mut errors, &new, &pod());
         errors.len()
+    }
+
+    #[test]
+    fn a_resize_takes_amounts_and_nothing_else() {
+        let pod = |requests: Value| {
+            json!({"metadata": {"name": "p"}, "spec": {"containers": [
+            {"name": "c", "image": "a", "resources": {"requests": requests}}]}})
+        };
+        let old = pod(json!({"cpu": "1"}));
+        let mut new = pod(json!({"cpu": "2"}));
+        new["spec"]["containers"][0]["image"] = json!("b");
+        keep_all_but_resources(&mut new, &old);
+        assert_eq!(new, pod(json!({"cpu": "2"})));
+        let problems = |new: &Value| {
+            let mut errors = Errors::new();
+            validate_resize(&mut errors, new, &old);
+            errors.len()
+        };
+        assert_eq!(problems(&new), 0);
+        assert_eq!(problems(&pod(json!({}))), 1, "it would be another class");
+        assert_eq!(problems(&pod(json!({"cpu": "1", "example.com/gpu": "1"}))), 1);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::fields::{at, list, number, text};
 use super::strategy::*;
 use super::table::{AGE, NAME, column, wide};
 use super::{Registry, RequestContext};
-use crate::{ApiError, FieldError};
+use crate::{ApiError, Body, FieldError};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -130,7 +130,15 @@ impl Strategy for Services {
     }
 
     fn subresource(&self, name: &str) -> Option<Subresource<'_>> {
-        (name == "status").then_some(Subresource::Object)
+        match name {
+            "status" => Some(Subresource::Object),
+            "proxy" => Some(Subresource::Stream),
+            _ => None,
+        }
+    }
+
+    async fn connect(&self, connect: Connect<'_>) -> Result<http::Response<Body>, ApiError> {
+        crate::outbound::proxy::service(connect).await
     }
 }
 

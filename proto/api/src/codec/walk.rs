@@ -78,6 +78,20 @@ impl<'r> State<'r> {
         text
     }
 
+    /// The path of the value itself.
+    fn here(&self) -> String {
+        let Some(last) = self.path.borrow_mut().pop() else {
+            return String::new();
+        };
+        let path = match &last {
+            Step::Field(name) => self.full_path(name),
+            Step::Key(name) => self.full_path(name),
+            Step::Index(index) => format!("{}[{index}]", self.full_path("").trim_end_matches('.')),
+        };
+        self.path.borrow_mut().push(last);
+        path
+    }
+
     /// `spec.containers.foo`: the way Go names the field of a type error.
     fn field_path(&self) -> String {
         let mut text = String::new();
@@ -202,7 +216,8 @@ impl<'r> Node<'_, 'r> {
     fn quantity<E: serde::de::Error>(self, text: &str) -> Result<Option<Value>, E> {
         match Quantity::parse(text.trim()) {
             Ok(quantity) => Ok(Some(quantity.to_string().into())),
-            Err(error) => Err(self.fail(error.to_string())),
+            // Upstream does not say where, and people search long.
+            Err(error) => Err(self.fail(format!("{}: {error}", self.state.here()))),
         }
     }
 

@@ -75,6 +75,7 @@ fn subresource(row: &Resource, sub: &Subresource, needed: &mut Needed<'_>) -> Va
             "get" => "get",
             "update" => "put",
             "patch" => "patch",
+            "delete" => "delete",
             _ => "post",
         };
         let action = if sub.kind.ends_with("Options") { "connect" } else { verb };

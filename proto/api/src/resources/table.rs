@@ -73,6 +73,7 @@ const UPDATE: &[&str] = &["update"];
 const GET: &[&str] = &["get"];
 const READ_WRITE: &[&str] = &["get", "patch", "update"];
 const STREAM: &[&str] = &["create", "get"];
+const PROXY: &[&str] = &["create", "delete", "get", "patch", "update"];
 const ALL: &[&str] = &["all"];
 
 const fn stored(
@@ -156,6 +157,8 @@ const POD: &[SubRow] = &[
     sub("exec", ("", "v1", "PodExecOptions"), STREAM),
     sub("log", ("", "v1", "Pod"), GET),
     sub("portforward", ("", "v1", "PodPortForwardOptions"), STREAM),
+    sub("proxy", ("", "v1", "PodProxyOptions"), PROXY),
+    sub("resize", ("", "v1", "Pod"), READ_WRITE),
     status("", "v1", "Pod"),
 ];
 
@@ -186,7 +189,10 @@ pub(super) const ROWS: &[Row] = &[
     stored("", "v1", "nodes", "node", "Node")
         .cluster()
         .short(&["no"])
-        .with(&[status("", "v1", "Node")]),
+        .with(&[
+            sub("proxy", ("", "v1", "NodeProxyOptions"), PROXY),
+            status("", "v1", "Node"),
+        ]),
     stored(
         "",
         "v1",
@@ -225,7 +231,10 @@ pub(super) const ROWS: &[Row] = &[
     stored("", "v1", "services", "service", "Service")
         .short(&["svc"])
         .category(ALL)
-        .with(&[status("", "v1", "Service")]),
+        .with(&[
+            sub("proxy", ("", "v1", "ServiceProxyOptions"), PROXY),
+            status("", "v1", "Service"),
+        ]),
     stored(
         "apps",
         "v1",
@@ -293,6 +302,17 @@ pub(super) const ROWS: &[Row] = &[
     .short(&["hpa"])
     .category(ALL)
     .with(&[status("autoscaling", "v2", "HorizontalPodAutoscaler")]),
+    // Behind the second version, which is the one that is stored.
+    stored(
+        "autoscaling",
+        "v1",
+        "horizontalpodautoscalers",
+        "horizontalpodautoscaler",
+        "HorizontalPodAutoscaler",
+    )
+    .short(&["hpa"])
+    .category(ALL)
+    .with(&[status("autoscaling", "v1", "HorizontalPodAutoscaler")]),
     stored("batch", "v1", "cronjobs", "cronjob", "CronJob")
         .short(&["cj"])
         .category(ALL)
