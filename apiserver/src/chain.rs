@@ -46,6 +46,8 @@ type Answer = Result<(Response<Body>, Vec<String>), ApiError>;
 
 async fn admit(server: &Arc<Server>, request: Request<Body>, info: &RequestInfo) -> Answer {
     let (mut parts, body) = request.into_parts();
+    // Before anything looks at them.
+    headers::check_size(&parts.headers)?;
     let local = parts.extensions.remove::<InProcess>();
     // Before anyone is believed: tokens and roles are judged by this member's copy, which must not be of last week. What is not
     // about objects (health, above all) is answered all the same.

@@ -1,6 +1,6 @@
 //! Headers of every answer: `Audit-ID`, `Warning`, `Cache-Control`.
 
-use crate::{Body, limits};
+use crate::{ApiError, Body, limits};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
@@ -15,6 +15,25 @@ pub(crate) fn audit_id(headers: &HeaderMap) -> HeaderValue {
         let id = uuid::Uuid::new_v4().to_string();
         HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("unknown"))
     })
+}
+
+/// 431 for a request whose headers are too long together.
+pub(crate) fn check_size(headers: &HeaderMap) -> Result<(), ApiError> {
+    // As HTTP/2 counts: each header takes 32 bytes besides its name and value.
+    let bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 32)
+        .sum();
+    match bytes > limits::HEADER_BYTES_MAX {
+        true => {
+            let message = format!(
+                "the headers of the request are too long: limit is {}",
+                limits::HEADER_BYTES_MAX
+            );
+            Err(ApiError::new(431, "RequestHeaderFieldsTooLarge", message))
+        }
+        false => Ok(()),
+    }
 }
 
 /// Completes an answer.

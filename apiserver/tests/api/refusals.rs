@@ -136,6 +136,31 @@ async fn what_does_not_exist() {
 }
 
 #[tokio::test]
+async fn paths_that_exist_for_other_methods() {
+    let api = Api::new().await;
+    for path in ["/api/v1/pods", "/api/v1/configmaps", "/apis/apps/v1/deployments"] {
+        assert_eq!(api.put(path, &json!({})).await.error().0, 405, "PUT {path}");
+        assert_eq!(api.delete(path).await.error().0, 405, "DELETE {path}");
+        assert_eq!(api.post(path, &json!({})).await.error().0, 405, "POST {path}");
+    }
+    assert_eq!(api.put(MAPS, &json!({})).await.error().0, 405);
+    assert_eq!(api.get("/api/v1/pods/x").await.error().0, 404);
+}
+
+#[tokio::test]
+async fn a_bad_quantity_is_named_with_its_place() {
+    let api = Api::new().await;
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [
+        {"name": "c", "image": "i", "resources": {"limits": {"cpu": "lots"}}}]}});
+    let (code, _, message) = api.post(PODS, &pod).await.error();
+    assert_eq!(code, 400);
+    assert!(
+        message.contains("spec.containers[0].resources.limits.cpu: unable to parse quantity"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
 async fn methods_and_media_types() {
     let api = Api::new().await;
     assert_eq!(

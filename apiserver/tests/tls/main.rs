@@ -3,7 +3,8 @@
 use apiserver::{Config, ServeError, Server, Storage};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, StreamBody};
+use hyper::body::Frame;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use pki::tls::{self, ClientAuth};
@@ -85,7 +86,11 @@ impl Cluster {
     }
 
     /// One request on a connection of its own.
-    async fn send(&self, protocol: &str, identity: Option<&str>, request: Request<Empty<Bytes>>) -> Response<Incoming> {
+    async fn send<B>(&self, protocol: &str, identity: Option<&str>, request: Request<B>) -> Response<Incoming>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let (cert, key) = (
             identity.map(|name| self.path(&format!("{name}.crt"))),
             identity.map(|name| self.path(&format!("{name}.key"))),
@@ -180,6 +185,42 @@ async fn impersonation_needs_permission_and_then_replaces_the_user() {
         String::from_utf8_lossy(&node).contains("cannot impersonate resource"),
         "{node:?}"
     );
+}
+
+/// A client that sends more than is wanted gets an answer, not a broken stream.
+#[tokio::test]
+async fn what_is_too_large_is_answered() {
+    let cluster = Cluster::start().await;
+    for protocol in ["h2", "http/1.1"] {
+        let chunks = (0..160).map(|_| Ok::<_, std::io::Error>(Frame::data(Bytes::from(vec![b' '; 64 * 1024]))));
+        let request = Request::builder()
+            .method("POST")
+            .uri("https://localhost/api/v1/namespaces")
+            .header("host", "localhost")
+            .header("content-type", "application/json")
+            .body(StreamBody::new(futures::stream::iter(chunks)))
+            .unwrap();
+        let refused = cluster.send(protocol, Some("admin"), request).await;
+        assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE, "{protocol}");
+        assert_eq!(reason(refused).await, "RequestEntityTooLarge", "{protocol}");
+        let mut long = get("/api/v1/namespaces");
+        let value = "x".repeat(100_000);
+        long.headers_mut().insert("x-long", value.parse().unwrap());
+        let refused = cluster.send(protocol, Some("admin"), long).await;
+        assert_eq!(
+            refused.status(),
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "{protocol}"
+        );
+        assert_eq!(reason(refused).await, "RequestHeaderFieldsTooLarge", "{protocol}");
+    }
+}
+
+/// The reason of the Status that an answer is.
+async fn reason(answer: Response<Incoming>) -> String {
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let status: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    status["reason"].as_str().unwrap_or_default().to_owned()
 }
 
 #[tokio::test]
