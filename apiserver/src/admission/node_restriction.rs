@@ -14,8 +14,25 @@ pub(super) struct NodeRestriction {
 
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 const LEASE_NAMESPACE: &str = "kube-node-lease";
-/// Labels under this prefix isolate workloads; a node that could set them could attract what is kept from it.
-const ISOLATION_PREFIX: &str = "node-restriction.kubernetes.io/";
+/// The labels under Kubernetes' own domains that a node may give itself; upstream's list. With any other it could attract
+/// workloads that are kept from it.
+const OWN_LABELS: [&str; 12] = [
+    "beta.kubernetes.io/arch",
+    "beta.kubernetes.io/instance-type",
+    "beta.kubernetes.io/os",
+    "failure-domain.beta.kubernetes.io/region",
+    "failure-domain.beta.kubernetes.io/zone",
+    "kubernetes.io/arch",
+    "kubernetes.io/hostname",
+    "kubernetes.io/os",
+    "node.kubernetes.io/instance-type",
+    "node.kubernetes.io/windows-build",
+    "topology.kubernetes.io/region",
+    "topology.kubernetes.io/zone",
+];
+/// As are all labels of these domains and those below them.
+const OWN_DOMAINS: [&str; 2] = ["kubelet.kubernetes.io", "node.kubernetes.io"];
+const KUBERNETES_DOMAINS: [&str; 2] = ["kubernetes.io", "k8s.io"];
 
 #[async_trait::async_trait]
 impl Admission for NodeRestriction {
@@ -41,6 +58,30 @@ fn refuse(request: &AdmissionRequest<'_>, why: &str) -> Result<(), ApiError> {
     Err(ApiError::forbidden(&request.group_resource(), request.name, why))
 }
 
+fn is_nodes_own(label: &str) -> bool {
+    let domain = label.split_once('/').map_or("", |(domain, _)| domain);
+    let within = |domains: [&str; 2]| {
+        domains.iter().any(|of| {
+            let above = domain.strip_suffix(of);
+            above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
+        })
+    };
+    !within(KUBERNETES_DOMAINS) || within(OWN_DOMAINS) || OWN_LABELS.contains(&label)
+}
+
+/// Labels that were added, changed or taken away.
+fn changed_labels(old: Option<&Value>, new: &Value) -> Vec<String> {
+    let empty = Value::Null;
+    let (old, path) = (old.unwrap_or(&empty), "metadata.labels");
+    let differs = |key: &str| {
+        let label = |object: &Value| at(object, path).and_then(|labels| labels.get(key)).cloned();
+        label(old) != label(new)
+    };
+    let all: std::collections::BTreeSet<&String> =
+        entries(old, path).chain(entries(new, path)).map(|(k, _)| k).collect();
+    all.into_iter().filter(|key| differs(key)).cloned().collect()
+}
+
 fn own_node(request: &AdmissionRequest<'_>, node: &str) -> Result<(), ApiError> {
     let name = if request.name.is_empty() {
         text(request.object, "metadata.name")
@@ -54,12 +95,13 @@ fn own_node(request: &AdmissionRequest<'_>, node: &str) -> Result<(), ApiError> 
     if request.operation == Operation::Delete {
         return refuse(request, &format!("node {node:?} cannot delete itself"));
     }
-    let label = |object: &Value, key: &str| at(object, "metadata.labels").and_then(|l| l.get(key)).cloned();
-    for (key, value) in entries(request.object, "metadata.labels") {
-        let before = request.old.and_then(|old| label(old, key));
-        if key.starts_with(ISOLATION_PREFIX) && before.as_ref() != Some(value) {
-            return refuse(request, &format!("is not allowed to set the following labels: {key}"));
-        }
+    let changed: Vec<String> = changed_labels(request.old, request.object)
+        .into_iter()
+        .filter(|key| !is_nodes_own(key))
+        .collect();
+    if !changed.is_empty() {
+        let why = format!("is not allowed to modify labels: {}", changed.join(", "));
+        return refuse(request, &why);
     }
     let taints = |object: &Value| at(object, "spec.taints").cloned().unwrap_or_default();
     match request.old {

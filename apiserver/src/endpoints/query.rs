@@ -1,6 +1,6 @@
 //! The query string, parsed once, and the typed options of each verb.
 
-use crate::registry::DeleteOptions;
+use crate::registry::{DeleteOptions, dry_run};
 use crate::{ApiError, FieldError};
 use api::FieldValidation;
 use serde_json::Value;
@@ -118,18 +118,6 @@ impl WriteOptions {
             field_manager: field_manager.to_string(),
         })
     }
-}
-
-fn dry_run<'a>(values: impl Iterator<Item = &'a str>) -> Result<bool, FieldError> {
-    let mut dry = false;
-    for value in values {
-        match value {
-            "" => {}
-            "All" => dry = true,
-            other => return Err(FieldError::not_supported("dryRun", &other.into(), &["All"])),
-        }
-    }
-    Ok(dry)
 }
 
 const UNSAFE_DELETE: &str = "ignoreStoreReadErrorWithClusterBreakingPotential";

@@ -1,6 +1,6 @@
 //! What accompanies one request through the registry.
 
-use crate::User;
+use crate::{FieldError, User};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use storage::Fence;
@@ -22,6 +22,19 @@ pub struct RequestContext {
     warnings: Arc<Mutex<Vec<String>>>,
 }
 
+/// What `dryRun` says in a query or a body: `All`, or nothing.
+pub(crate) fn dry_run<'a>(values: impl Iterator<Item = &'a str>) -> Result<bool, FieldError> {
+    let mut dry = false;
+    for value in values {
+        match value {
+            "" => {}
+            "All" => dry = true,
+            other => return Err(FieldError::not_supported("dryRun", &other.into(), &["All"])),
+        }
+    }
+    Ok(dry)
+}
+
 impl RequestContext {
     /// The context of the server's own writes (bootstrap, repair, consequences of other writes).
     pub fn system() -> RequestContext {
@@ -34,6 +47,14 @@ impl RequestContext {
             user,
             may_create: true,
             ..RequestContext::default()
+        }
+    }
+
+    /// The same request, but nothing is written.
+    pub(crate) fn dry(&self) -> RequestContext {
+        RequestContext {
+            dry_run: true,
+            ..self.clone()
         }
     }
 

@@ -9,6 +9,7 @@ use crate::ApiError;
 use storage::{Freshness, Guard, Item};
 
 const NAMESPACES: &str = "namespaces";
+const ENDING: &str = "NamespaceTerminating";
 
 /// The namespace, open for new objects. This member's copy will do where `freshness` says so; a namespace that is not here yet is
 /// looked up where it must be. `resource` and `name` are what is to be created, for the refusal.
@@ -32,7 +33,12 @@ pub(crate) async fn open(
     let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
     let error = ApiError::forbidden(resource, name, &why);
     let message = format!("namespace {namespace} is being terminated");
-    Err(error.cause("NamespaceTerminating", &message, "metadata.namespace"))
+    Err(error.cause(ENDING, &message, "metadata.namespace"))
+}
+
+/// Whether [`open`] refused because the namespace is on its way out.
+pub(crate) fn is_ending(error: &ApiError) -> bool {
+    error.details["causes"][0]["reason"] == ENDING
 }
 
 /// What a create into `namespace` depends on; nothing for cluster-wide objects.

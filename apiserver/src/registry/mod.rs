@@ -53,6 +53,7 @@ pub(crate) mod workloads;
 
 pub use builtin::strategies;
 pub use context::RequestContext;
+pub(crate) use context::dry_run;
 pub use delete::Deleted;
 pub use reader::{ListFilter, Reader};
 pub(crate) use selection::selects;

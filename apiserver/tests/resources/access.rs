@@ -150,3 +150,29 @@ async fn a_node_gets_tokens_for_its_own_pods_only() {
     ask("mine", &uids[1]).await.expect(409);
     ask("nobody", &uids[0]).await.expect(404);
 }
+
+#[tokio::test]
+async fn a_node_labels_itself_only_as_nodes_may() {
+    let (cluster, admin) = Cluster::ready().await;
+    let node = cluster.user("system:node:n1", &["system:nodes"]);
+    let labels = json!({"kubernetes.io/hostname": "n1", "example.com/rack": "7", "node.kubernetes.io/x": "y"});
+    let object = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "labels": labels}});
+    node.post("/api/v1/nodes", object).await.expect(201);
+    let path = "/api/v1/nodes/n1";
+    let with = |labels: serde_json::Value| json!({"metadata": {"labels": labels}});
+    for label in [
+        "node-role.kubernetes.io/control-plane",
+        "node-restriction.kubernetes.io/safe",
+        "k8s.io/x",
+    ] {
+        let refused = node.patch(path, with(json!({ label: "" }))).await.message(403);
+        assert!(refused.contains(label), "{refused}");
+    }
+    node.patch(path, with(json!({"example.com/rack": "8"})))
+        .await
+        .expect(200);
+    let safe = "node-restriction.kubernetes.io/safe";
+    admin.patch(path, with(json!({ safe: "yes" }))).await.expect(200);
+    let refused = node.patch(path, with(json!({ safe: null }))).await.message(403);
+    assert!(refused.contains(safe), "taking it away counts too: {refused}");
+}

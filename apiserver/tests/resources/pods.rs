@@ -101,6 +101,15 @@ async fn an_eviction_deletes() {
     let (_cluster, admin) = Cluster::ready().await;
     admin.post(PODS, pod("a")).await.expect(201);
     let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "a"}});
+    let mut tried = eviction.clone();
+    tried["deleteOptions"] = json!({"dryRun": ["All"]});
+    admin
+        .post(&format!("{PODS}/a/eviction"), tried.clone())
+        .await
+        .expect(201);
+    admin.get(&format!("{PODS}/a")).await.expect(200);
+    tried["deleteOptions"] = json!({"dryRun": ["Some"]});
+    admin.post(&format!("{PODS}/a/eviction"), tried).await.expect(422);
     admin.post(&format!("{PODS}/a/eviction"), eviction).await.expect(201);
     admin.get(&format!("{PODS}/a")).await.expect(404);
 }

@@ -64,7 +64,8 @@ impl Admission for PodSecurity {
         let namespace = match home::open(&self.reader, request.namespace, Freshness::Any, &resource, &name).await {
             Ok(item) => item.value().map_err(ApiError::internal)?,
             // An update in a namespace that is going away: nothing new runs there.
-            Err(_) => return Ok(()),
+            Err(error) if request.operation == Operation::Update && home::is_ending(&error) => return Ok(()),
+            Err(error) => return Err(error),
         };
         let (enforce, warn) = (Policy::of(&namespace, "enforce"), Policy::of(&namespace, "warn"));
         let refusal = |policy: &Policy| {

@@ -1,9 +1,9 @@
 //! `pods/eviction`: a delete that disruption budgets may refuse.
 
 use crate::ApiError;
-use crate::registry::fields::{at, number, text};
+use crate::registry::fields::{at, list, number, text};
 use crate::registry::strategy::{Action, DeleteOptions, Reply};
-use crate::registry::{ListFilter, Registry};
+use crate::registry::{ListFilter, Registry, RequestContext, dry_run};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -13,21 +13,33 @@ const RETRY_SECONDS: u32 = 10;
 
 /// Deletes the pod if every budget that covers it allows one more disruption.
 pub(super) async fn evict(action: Action<'_>) -> Result<Reply, ApiError> {
+    let context = context(&action)?;
     let pod = action
         .registry
         .reader()
         .get("pods", action.namespace, action.name)
         .await?;
     if !may_ignore_budget(&pod) {
-        spend_budget(&action, &pod).await?;
+        spend_budget(&action, &context, &pod).await?;
     }
     let options = delete_options(&action.object);
     action
         .registry
-        .delete(action.context, "pods", action.namespace, action.name, &options)
+        .delete(&context, "pods", action.namespace, action.name, &options)
         .await?;
     let success = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
     Ok(Reply::created(success))
+}
+
+/// `kubectl drain --dry-run=server` says so in the eviction, not in the query.
+fn context(action: &Action<'_>) -> Result<RequestContext, ApiError> {
+    let asked = list(&action.object, "deleteOptions.dryRun");
+    let dry = dry_run(asked.iter().filter_map(Value::as_str))
+        .map_err(|problem| ApiError::invalid("Eviction.policy", action.name, vec![problem]))?;
+    Ok(match dry {
+        true => action.context.dry(),
+        false => action.context.clone(),
+    })
 }
 
 /// A pod that has ended, has not started or is going anyway costs no budget.
@@ -36,7 +48,7 @@ fn may_ignore_budget(pod: &Value) -> bool {
         || at(pod, "metadata.deletionTimestamp").is_some()
 }
 
-async fn spend_budget(action: &Action<'_>, pod: &Value) -> Result<(), ApiError> {
+async fn spend_budget(action: &Action<'_>, context: &RequestContext, pod: &Value) -> Result<(), ApiError> {
     let budgets = covering(action.registry, action.namespace, pod).await?;
     let [budget] = budgets.as_slice() else {
         return match budgets.len() {
@@ -52,7 +64,7 @@ async fn spend_budget(action: &Action<'_>, pod: &Value) -> Result<(), ApiError> 
     let spend = |budget: &mut Value| spend_one(budget, &pod_name, &now);
     action
         .registry
-        .update(action.context, BUDGETS, "status", action.namespace, &name, spend)
+        .update(context, BUDGETS, "status", action.namespace, &name, spend)
         .await?;
     Ok(())
 }
