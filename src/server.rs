@@ -93,6 +93,10 @@ async fn open_store(config: &ServerConfig) -> anyhow::Result<Store> {
     let me = config.me()?;
     let data = config.path(DATA_DIRECTORY);
     std::fs::create_dir_all(&data).with_context(|| format!("cannot create {}", data.display()))?;
+    // What is spooled holds every secret too, and may be as large as the store.
+    if let Err(other) = tempfile::env::override_temp_dir(&data) {
+        tracing::warn!("temporary files go to {}", other.display());
+    }
     let backend = Arc::new(backend::Rocks::open(data.join("state"))?);
     let (cert, key, ca) = (
         config.pki("etcd/peer.crt"),

@@ -1,6 +1,7 @@
 //! etcd's snapshot: its database file, as this store's content makes it, followed by the file's SHA-256.
 //!
-//! The file is spooled to the system's directory for temporary files: its first page says where its last one is.
+//! The file is spooled to the directory for temporary files (a member sets its data directory): its first page says where its
+//! last one is. One snapshot is made at a time; others wait.
 //!
 //! Left out: the members (a restored etcd gets new ones) and users.
 
@@ -13,10 +14,13 @@ use mvcc::{Dump, RowSink};
 use proto::etcd::etcdserverpb::SnapshotResponse;
 use raftstore::Store;
 use ring::digest;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tonic::Status;
 
 use crate::{VERSION, bolt::Bolt, error::status, limits};
+
+/// Each takes as much disk as the store has content.
+static TURN: Semaphore = Semaphore::const_new(1);
 
 type Answer = Result<SnapshotResponse, Status>;
 
@@ -54,6 +58,10 @@ pub async fn send(store: Store, client: mpsc::Sender<Answer>) {
 }
 
 async fn try_send(store: Store, client: &mpsc::Sender<Answer>) -> Result<(), Status> {
+    let _turn = TURN
+        .acquire()
+        .await
+        .map_err(|closed| Status::internal(closed.to_string()))?;
     let spool = Arc::new(parking_lot::Mutex::new(Spool { bolt: fresh() }));
     let dump = store.dump(spool.clone()).await.map_err(status)?;
     let spool = std::mem::replace(&mut spool.lock().bolt, Err(io::ErrorKind::Other.into()));
