@@ -67,6 +67,8 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<()> {
 struct Member {
     name: String,
     address: String,
+    /// Where its etcd door is.
+    client_url: String,
     pid: Option<i32>,
     report: Option<Report>,
     start_command: String,
@@ -85,6 +87,7 @@ impl Member {
         Ok(Member {
             name: master.name.clone(),
             address: master.api().to_string(),
+            client_url: format!("https://{}", master.client()),
             pid,
             report: pid.and_then(|_| ask(&directory.join(&master.name)).ok()),
             start_command: layout.restart_command(directory, &master.name)?,
@@ -120,7 +123,8 @@ impl NodeLine {
 fn print_json(members: &[Member], nodes: &[NodeLine]) -> anyhow::Result<()> {
     let members_json = members.iter().map(|m| {
         json!({
-            "name": m.name, "address": m.address, "pid": m.pid, "state": m.state(), "leader": m.is_leader(),
+            "name": m.name, "address": m.address, "clientUrl": m.client_url, "pid": m.pid,
+            "state": m.state(), "leader": m.is_leader(),
             "id": m.report.as_ref().map(|r| r.id), "term": m.report.as_ref().map(|r| r.term),
             "revision": m.report.as_ref().map(|r| r.revision), "startCommand": m.start_command,
         })

@@ -1,6 +1,7 @@
 //! The command line: wrong flags and configuration fail at the start, naming what is wrong.
 
-use crate::harness::{output, proreus, text};
+use crate::harness::cluster::{Cluster, missing};
+use crate::harness::{output, proreus, skip, text};
 
 #[track_caller]
 fn refused(arguments: &[&str], expected: &[&str]) {
@@ -68,4 +69,26 @@ fn a_wrong_configuration_names_the_file_and_the_field() {
         &["name", "\"a\"", "masters"],
     );
     refused(&["agent", "--config", "/no/such/file"], &["/no/such/file"]);
+}
+
+#[test]
+fn without_containerd_the_control_plane_runs_alone() {
+    if let Some(reason) = missing("kubectl") {
+        return skip(&reason);
+    }
+    let programs = tempfile::tempdir().unwrap();
+    for directory in ["/usr/local/bin", "/usr/bin"].iter().map(std::path::Path::new) {
+        for program in directory.read_dir().into_iter().flatten().flatten() {
+            let name = program.file_name();
+            if !name.to_string_lossy().starts_with("containerd") {
+                // What is in both directories is found in the first.
+                let _ = std::os::unix::fs::symlink(program.path(), programs.path().join(name));
+            }
+        }
+    }
+    let cluster = Cluster::start_by(proreus().arg("up").env("PATH", programs.path()), &[]);
+    assert!(cluster.said("running the control plane alone: "), "it says so");
+    assert!(cluster.said("containerd is not installed"), "it says why");
+    cluster.kubectl(&["create", "configmap", "a", "--from-literal=b=c"]);
+    assert_eq!(cluster.kubectl(&["get", "nodes", "-o", "name"]), "");
 }

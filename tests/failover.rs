@@ -8,7 +8,7 @@ use crate::harness::{eventually, output, skip, text};
 #[test]
 fn acknowledged_writes_survive_any_killed_master() {
     if let Some(reason) = missing("etcdctl").or_else(|| missing("kubectl")) {
-        return skip("acknowledged_writes_survive_any_killed_master", &reason);
+        return skip(&reason);
     }
     let mut cluster = Cluster::start(3, 0, &[]);
     for round in 0..3 {
@@ -70,7 +70,7 @@ fn write_somewhere(cluster: &Cluster, key: &str) -> Option<()> {
 #[test]
 fn etcdctl_works_against_each_member() {
     if let Some(reason) = missing("etcdctl") {
-        return skip("etcdctl_works_against_each_member", &reason);
+        return skip(&reason);
     }
     let cluster = Cluster::start(3, 0, &[]);
     let members = cluster.etcdctl("member list -w json");

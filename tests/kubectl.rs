@@ -57,7 +57,7 @@ fn cron_tab(kind: &str, field: &str, replicas: u32) -> String {
 #[test]
 fn everyday_commands_and_their_errors() {
     if let Some(reason) = missing("kubectl") {
-        return skip("everyday_commands_and_their_errors", &reason);
+        return skip(&reason);
     }
     let cluster = Cluster::start(1, 0, &[]);
     discovery(&cluster);

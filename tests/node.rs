@@ -25,7 +25,7 @@ spec:
 #[test]
 fn a_killed_agent_comes_back_to_its_pods() {
     if let Some(reason) = missing_for_nodes() {
-        return skip("a_killed_agent_comes_back_to_its_pods", &reason);
+        return skip(&reason);
     }
     let work = tempfile::tempdir().unwrap();
     let mut cluster = Cluster::start(1, NODES, &[images::web(work.path(), 1)]);

@@ -1,5 +1,6 @@
 //! What `up` writes into the data directory: certificates, the processes' configuration, `admin.conf` and `env`.
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use super::layout::{Layout, Node};
 use crate::certs::Authorities;
 use crate::config::{self, AgentConfig, Bind, Master, ServerConfig};
 use crate::kubeconfig::Kubeconfig;
-use crate::output::say;
+use crate::output::{say, word};
 
 /// Directories that a node's programs expect at fixed paths, with the name under the node's own directory.
 const NODE_BINDS: [(&str, &str); 6] = [
@@ -65,7 +66,13 @@ pub fn images(arguments: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
             archives.push(path.clone());
         }
     }
+    let mut names = BTreeSet::new();
     for archive in &archives {
+        ensure!(
+            names.insert(archive.file_name()),
+            "--images: there is another archive of the name of {}: rename one, the nodes keep them in one directory",
+            archive.display()
+        );
         ensure!(
             is_tar(archive).with_context(|| format!("--images: cannot read {}", archive.display()))?,
             "--images: {} is not a tar archive; write one with `docker save -o FILE IMAGE` or `ctr images export FILE IMAGE`",
@@ -184,12 +191,12 @@ fn environment(directory: &Path, layout: &Layout) -> String {
         .collect();
     let pki = directory.join("pki/etcd");
     let lines = [
-        ("KUBECONFIG", quoted(&admin_conf(directory))),
+        ("KUBECONFIG", word(&admin_conf(directory))),
         ("ETCDCTL_API", "3".into()),
         ("ETCDCTL_ENDPOINTS", endpoints.join(",")),
-        ("ETCDCTL_CACERT", quoted(&pki.join("ca.crt"))),
-        ("ETCDCTL_CERT", quoted(&pki.join("client.crt"))),
-        ("ETCDCTL_KEY", quoted(&pki.join("client.key"))),
+        ("ETCDCTL_CACERT", word(&pki.join("ca.crt"))),
+        ("ETCDCTL_CERT", word(&pki.join("client.crt"))),
+        ("ETCDCTL_KEY", word(&pki.join("client.key"))),
     ];
     lines
         .iter()
@@ -197,20 +204,15 @@ fn environment(directory: &Path, layout: &Layout) -> String {
         .collect()
 }
 
-fn quoted(path: &Path) -> String {
-    format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
-}
-
 /// Tells the user what to type next.
 pub fn print_next_steps(directory: &Path, layout: &Layout) {
-    let directory = directory.display();
     say!("\nThe cluster is ready. In another terminal:\n");
-    say!("  . {directory}/env");
+    say!("  . {}", word(&directory.join("env")));
     say!(
         "  kubectl get {}",
         if layout.nodes.is_empty() { "namespaces" } else { "nodes" }
     );
     say!("  etcdctl endpoint status --write-out=table");
-    say!("  proreus status --data-dir {directory}\n");
+    say!("  proreus status --data-dir {}\n", word(directory));
     say!("Ctrl-C stops it; the data stays.");
 }

@@ -11,7 +11,7 @@ use super::capabilities::Capabilities;
 use super::network;
 use crate::commands::UpArgs;
 use crate::config::{self, Master};
-use crate::output::say;
+use crate::output::{say, word};
 
 const API_PORT: u16 = 6443;
 const CLIENT_PORT: u16 = 2379;
@@ -170,14 +170,18 @@ impl Layout {
         let program = std::env::current_exe().context("cannot find this program")?;
         let config = directory.join(name).join("config.yaml");
         if self.masters.iter().any(|m| m.name == name) {
-            return Ok(format!("{} server --config {}", program.display(), config.display()));
+            return Ok(format!("{} server --config {}", word(&program), word(&config)));
         }
         let node = self
             .nodes
             .iter()
             .find(|n| n.name == name)
             .with_context(|| format!("no process is named {name}"))?;
-        Ok(super::processes::node_command(&program, node, &config).join(" "))
+        let start = format!("{} node --config {}", word(&program), word(&config));
+        Ok(match &node.namespace {
+            Some(namespace) => format!("nsenter --net=/run/netns/{namespace} {start}"),
+            None => start,
+        })
     }
 }
 

@@ -221,16 +221,6 @@ fn logged(mut command: Command, log: File) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// The command line that starts a node's agent again.
-pub fn node_command(program: &Path, node: &Node, config: &Path) -> Vec<String> {
-    let mut command: Vec<String> = Vec::new();
-    if let Some(namespace) = &node.namespace {
-        command.extend(["nsenter".into(), format!("--net=/run/netns/{namespace}")]);
-    }
-    command.extend([text(program), "node".into(), "--config".into(), text(config)]);
-    command
-}
-
 /// The file with the id of the process 1 of a node, beside the agent's `pid`.
 pub const INIT_ID: &str = "init-pid";
 

@@ -20,6 +20,8 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 pub struct Cluster {
     up: Child,
+    /// What `up` printed until it was ready.
+    said: Vec<String>,
     directory: tempfile::TempDir,
     _turn: MutexGuard<'static, ()>,
 }
@@ -46,18 +48,26 @@ pub fn missing(tool: &str) -> Option<String> {
 impl Cluster {
     /// Starts a cluster and waits until `up` says that it is ready.
     pub fn start(masters: u8, nodes: u8, images: &[PathBuf]) -> Cluster {
+        let (masters, nodes) = (masters.to_string(), nodes.to_string());
+        Cluster::start_by(proreus().args(["up", "--masters", &masters, "--nodes", &nodes]), images)
+    }
+
+    /// Starts a cluster with this command, to which the data directory and the images are added.
+    pub fn start_by(command: &mut Command, images: &[PathBuf]) -> Cluster {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = tempfile::Builder::new().prefix("proreus-test-").tempdir().unwrap();
-        let up = spawn(
-            directory.path(),
-            &["--masters", &masters.to_string(), "--nodes", &nodes.to_string()],
-            images,
-        );
+        let (up, said) = spawn(command, directory.path(), images);
         Cluster {
             up,
+            said,
             directory,
             _turn: turn,
         }
+    }
+
+    /// Whether `up` printed this before it was ready.
+    pub fn said(&self, part: &str) -> bool {
+        self.said.iter().any(|line| line.contains(part))
     }
 
     pub fn directory(&self) -> &Path {
@@ -67,7 +77,7 @@ impl Cluster {
     /// Stops the cluster as Ctrl-C does and starts it again on the same data.
     pub fn restart(&mut self) {
         self.stop();
-        self.up = spawn(self.directory.path(), &[], &[]);
+        (self.up, self.said) = spawn(proreus().arg("up"), self.directory.path(), &[]);
     }
 
     pub fn stop(&mut self) {
@@ -245,9 +255,8 @@ pub fn etcdctl(arguments: &str) -> &'static str {
     }
 }
 
-fn spawn(directory: &Path, arguments: &[&str], images: &[PathBuf]) -> Child {
-    let mut command = proreus();
-    command.arg("up").args(arguments).arg("--data-dir").arg(directory);
+fn spawn(command: &mut Command, directory: &Path, images: &[PathBuf]) -> (Child, Vec<String>) {
+    command.arg("--data-dir").arg(directory);
     for image in images {
         command.arg("--images").arg(image);
     }
@@ -264,7 +273,7 @@ fn spawn(directory: &Path, arguments: &[&str], images: &[PathBuf]) -> Child {
     let mut seen = Vec::new();
     loop {
         match lines.recv_timeout(LATER) {
-            Ok(line) if line.contains("The cluster is ready") => return up,
+            Ok(line) if line.contains("The cluster is ready") => return (up, seen),
             Ok(line) => seen.push(line),
             Err(_) => {
                 let _ = up.kill();

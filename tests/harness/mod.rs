@@ -3,23 +3,14 @@
 pub mod cluster;
 pub mod images;
 
-use std::io::Write;
+pub use skip::skip;
+
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 /// The program under test.
 pub fn proreus() -> Command {
     Command::new(env!("CARGO_BIN_EXE_proreus"))
-}
-
-/// Records that the calling test cannot run here; `scripts/test` counts and prints these.
-pub fn skip(test: &str, reason: &str) {
-    let line = format!("{test}: {reason}");
-    println!("SKIPPED {line}");
-    if let Some(path) = std::env::var_os("PROREUS_SKIPPED") {
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-        writeln!(file.expect("PROREUS_SKIPPED is writable"), "{line}").expect("PROREUS_SKIPPED is writable");
-    }
 }
 
 /// Runs a command to its end and gives back its output.

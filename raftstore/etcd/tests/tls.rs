@@ -88,7 +88,7 @@ fn etcdctl(address: SocketAddr, folder: &Path, identity: Option<&str>) -> Comman
 async fn status(command: Command) -> Option<std::process::Output> {
     let output = tokio::process::Command::from(command).output().await;
     if output.is_err() {
-        eprintln!("SKIPPED: there is no etcdctl (Debian: etcd-client)");
+        skip::skip("there is no etcdctl (Debian: etcd-client)");
     }
     output.ok()
 }

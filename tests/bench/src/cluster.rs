@@ -66,6 +66,16 @@ impl Cluster {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// `proreus status --output json`.
+    pub fn status(&self) -> anyhow::Result<serde_json::Value> {
+        let mut command = Command::new(binary()?);
+        command
+            .args(["status", "--output", "json", "--data-dir"])
+            .arg(self.directory.path());
+        let output = command.output().context("cannot run proreus")?;
+        serde_json::from_slice(&output.stdout).context("status is not JSON")
+    }
+
     /// Process ids of the cluster's proreus processes, `up` included and containerd left out.
     pub fn processes(&self) -> anyhow::Result<Vec<u32>> {
         let own = self.directory.path().to_string_lossy().into_owned();

@@ -1,9 +1,10 @@
 //! Benchmarks of a running cluster. Each prints a row for `docs/benchmarks.md`; nothing here is a test.
 //!
-//! `cargo run --release -p bench -- idle` and `-- pods` start a cluster with the `proreus` binary that lies beside this
+//! `cargo run --release -p bench -- idle`, `-- pods` and `-- failover` start a cluster with the `proreus` binary that lies beside this
 //! one, measure, and stop it. Comparisons with real peers come with the depth of the store and the API.
 
 mod cluster;
+mod failover;
 mod idle;
 mod pods;
 
@@ -23,6 +24,12 @@ enum Command {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
+    /// Time from killing the leading master of three to the next acknowledged write
+    Failover {
+        /// How many leaders to kill, one after the other
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+        runs: u32,
+    },
     /// Time until a Deployment's pods are all Ready on one node
     Pods {
         #[arg(long, default_value_t = 30)]
@@ -36,6 +43,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Idle { seconds } => idle::run(seconds),
+        Command::Failover { runs } => failover::run(runs),
         Command::Pods { replicas, runs } => pods::run(replicas, runs),
     }
 }

@@ -45,16 +45,16 @@ fn answer(collections: &[(&'static str, Value)], path: &str, query: &str) -> Res
 
 /// Runs a test in a network namespace of its own with the loopback link up. Says so if that cannot be.
 pub fn isolated<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send) {
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let run = || {
             let up = || {
                 std::process::Command::new("ip")
                     .args(["link", "set", "lo", "up"])
                     .status()
             };
             if unshare(CloneFlags::CLONE_NEWNET).is_err() || !up().is_ok_and(|status| status.success()) {
-                eprintln!("SKIPPED: needs root and ip");
-                return;
+                return skip::skip("needs root and ip");
             }
             // One thread: the namespace is this thread's only.
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -62,6 +62,8 @@ pub fn isolated<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send) {
                 .build()
                 .unwrap();
             runtime.block_on(test());
-        });
+        };
+        let thread = std::thread::Builder::new().name(name).spawn_scoped(scope, run);
+        thread.expect("a thread can be started");
     });
 }

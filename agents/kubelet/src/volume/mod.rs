@@ -220,8 +220,7 @@ mod tests {
     #[tokio::test]
     async fn secrets_never_touch_the_disk_and_leave_no_mount() {
         if !nix::unistd::geteuid().is_root() {
-            eprintln!("SKIPPED: only root may mount");
-            return;
+            return skip::skip("only root may mount");
         }
         let dir = tempfile::tempdir().unwrap();
         // The agent's directory may be a link: mounts must be found behind it all the same.

@@ -66,8 +66,7 @@ fn main_container(pod: &Value) -> &Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pods_life_survives_the_deaths_of_containerd_and_the_agent() {
     let Some(machine) = Machine::new() else {
-        eprintln!("SKIPPED: needs root, containerd, runc, the CNI plugins and a static busybox");
-        return;
+        return skip::skip("needs root, containerd, runc, the CNI plugins and a static busybox");
     };
     let api = Api::default();
     let words = json!({ "metadata": { "name": "words" }, "data": { "hello": "good morning" } });

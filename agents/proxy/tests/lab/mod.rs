@@ -73,7 +73,7 @@ impl Lab {
             || !works("nsenter", "--version")
             || !lab.try_run(&["netns", "add", &lab.name("node")])
         {
-            eprintln!("SKIPPED: needs root, ip, nft and nsenter");
+            skip::skip("needs root, ip, nft and nsenter");
             return None;
         }
         lab.build();
