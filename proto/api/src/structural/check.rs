@@ -7,7 +7,7 @@ use super::prune::join;
 use super::{Kind, Node};
 use crate::schema::ListKind;
 use serde_json::{Map, Value, json};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// One thing that is wrong with an object.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,12 +54,6 @@ impl Node {
         let mut problems = Vec::new();
         check(self, object, old, "", &mut problems);
         problems
-    }
-
-    fn accepts(&self, value: &Value, path: &str) -> bool {
-        let mut problems = Vec::new();
-        check(self, value, None, path, &mut problems);
-        problems.is_empty()
     }
 }
 
@@ -242,19 +236,19 @@ fn check_items(node: &Node, items: &[Value], old: Option<&Value>, path: &str, pr
     }
     duplicates(node, items, path, problems);
     let Some(inner) = &node.items else { return };
+    let olds = olds(node, inner, old);
     for (index, item) in items.iter().enumerate() {
-        let before = before(node, inner, old, item);
+        let before = key_of(node, inner, item).and_then(|key| olds.get(&key.to_string()).copied());
         check(inner, item, before, &format!("{path}[{index}]"), problems);
     }
 }
 
-/// The element that an element of a list with keys was before.
-fn before<'a>(node: &Node, inner: &Node, old: Option<&'a Value>, item: &Value) -> Option<&'a Value> {
-    let ListKind::Map(_) = &node.list else { return None };
-    let wanted = key_of(node, inner, item)?;
-    let olds = old?.as_array()?;
-    olds.iter()
-        .find(|old| key_of(node, inner, old).as_ref() == Some(&wanted))
+/// The elements that a list with keys had, by their keys.
+fn olds<'a>(node: &Node, inner: &Node, old: Option<&'a Value>) -> HashMap<String, &'a Value> {
+    let keyed = matches!(node.list, ListKind::Map(_));
+    let olds = old.filter(|_| keyed).and_then(Value::as_array).into_iter().flatten();
+    olds.filter_map(|old| Some((key_of(node, inner, old)?.to_string(), old)))
+        .collect()
 }
 
 /// What tells an element of a list from others.
@@ -323,6 +317,7 @@ fn check_fields(node: &Node, map: &Map<String, Value>, old: Option<&Value>, path
     }
 }
 
+/// Every alternative is judged once: they nest, and judging twice at each level would take twice as long with every level.
 fn check_alternatives(node: &Node, value: &Value, path: &str, problems: &mut Vec<Problem>) {
     let whole = |detail: String| Problem {
         path: String::new(),
@@ -331,37 +326,46 @@ fn check_alternatives(node: &Node, value: &Value, path: &str, problems: &mut Vec
             detail,
         },
     };
-    for all in &node.all_of {
-        check(all, value, None, path, problems);
-    }
-    if node.all_of.iter().any(|all| !all.accepts(value, path)) {
+    let all = outcomes(&node.all_of, value, path);
+    if all.iter().any(|found| !found.is_empty()) {
+        problems.extend(all.into_iter().flatten());
         problems.push(whole(format!("{path:?} must validate all the schemas (allOf)")));
     }
-    if !node.any_of.is_empty() && !node.any_of.iter().any(|any| any.accepts(value, path)) {
+    let any = outcomes(&node.any_of, value, path);
+    if !any.is_empty() && any.iter().all(|found| !found.is_empty()) {
         problems.push(whole(format!("{path:?} must validate at least one schema (anyOf)")));
-        closest(&node.any_of, value, path, problems);
+        problems.extend(closest(any));
     }
-    if !node.one_of.is_empty() {
-        let accepted = node.one_of.iter().filter(|one| one.accepts(value, path)).count();
-        let text = |why: &str| format!("{path:?} must validate one and only one schema (oneOf). {why}");
+    let one = outcomes(&node.one_of, value, path);
+    let accepted = one.iter().filter(|found| found.is_empty()).count();
+    if !one.is_empty() && accepted != 1 {
+        let why = match accepted {
+            0 => "Found none valid".to_owned(),
+            more => format!("Found {more} valid alternatives"),
+        };
+        let detail = format!("{path:?} must validate one and only one schema (oneOf). {why}");
+        problems.push(whole(detail));
         if accepted == 0 {
-            problems.push(whole(text("Found none valid")));
-            closest(&node.one_of, value, path, problems);
-        } else if accepted > 1 {
-            problems.push(whole(text(&format!("Found {accepted} valid alternatives"))));
+            problems.extend(closest(one));
         }
     }
-    if node.not.as_ref().is_some_and(|not| not.accepts(value, path)) {
+    let not = node.not.as_deref().map(std::slice::from_ref).unwrap_or_default();
+    if outcomes(not, value, path).iter().any(Vec::is_empty) {
         problems.push(whole(format!("{path:?} must not validate the schema (not)")));
     }
 }
 
-/// What keeps the value from the alternative that it comes closest to.
-fn closest(alternatives: &[Node], value: &Value, path: &str, problems: &mut Vec<Problem>) {
-    let attempts = alternatives.iter().map(|node| {
+/// What each alternative finds wrong.
+fn outcomes(alternatives: &[Node], value: &Value, path: &str) -> Vec<Vec<Problem>> {
+    let one = |node: &Node| {
         let mut found = Vec::new();
         check(node, value, None, path, &mut found);
         found
-    });
-    problems.extend(attempts.min_by_key(Vec::len).unwrap_or_default());
+    };
+    alternatives.iter().map(one).collect()
+}
+
+/// What keeps the value from the alternative that it comes closest to.
+fn closest(outcomes: Vec<Vec<Problem>>) -> Vec<Problem> {
+    outcomes.into_iter().min_by_key(Vec::len).unwrap_or_default()
 }

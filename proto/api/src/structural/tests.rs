@@ -111,6 +111,32 @@ fn what_an_update_leaves_alone_is_not_judged() {
 }
 
 #[test]
+fn an_element_with_a_key_is_compared_with_what_it_was() {
+    let list = json!({"type": "object", "properties": {"items": {"type": "array", "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["name"], "items": {"type": "object", "properties": {
+            "name": {"type": "string"}, "n": {"type": "integer", "maximum": 5}}}}}});
+    let node = Node::parse(&list).unwrap();
+    let old = json!({"items": [{"name": "a", "n": 9}, {"name": "b", "n": 1}]});
+    let moved = json!({"items": [{"name": "b", "n": 2}, {"name": "a", "n": 9}]});
+    assert_eq!(node.check(&moved, Some(&old)), []);
+    let worse = json!({"items": [{"name": "b", "n": 6}, {"name": "a", "n": 9}]});
+    let found = node.check(&worse, Some(&old));
+    assert_eq!((found.len(), found[0].path.as_str()), (1, "items[0].n"));
+}
+
+/// Twice the work at each of fifty levels would never end.
+#[test]
+fn nested_alternatives_are_judged_once_each() {
+    let mut schema = json!({"minLength": 5});
+    for _ in 0..50 {
+        schema = json!({"anyOf": [schema.clone()], "oneOf": []});
+    }
+    schema["type"] = json!("string");
+    let found = Node::parse(&schema).unwrap().check(&json!("x"), None);
+    assert_eq!(found.len(), 51);
+}
+
+#[test]
 fn unknown_fields_go_and_defaults_come() {
     let mut object = json!({"apiVersion": "a/v1", "kind": "C", "metadata": {"x": 1}, "odd": 1, "spec": {"cronSpec": "*",
         "unknown": {}, "any": {"free": 1, "known": {"a": "", "b": ""}}, "labels": {"k": "v"}, "note": null,
