@@ -105,6 +105,10 @@ async fn without_a_quorum_nobody_leads_and_nothing_is_acknowledged() {
     cluster.request_timeout = Duration::from_secs(2);
     cluster.start_all().await;
     write(&cluster.store(0), "key", "before").await;
+    // A member that dies before it has anything comes back as one that may have lost everything, and has to ask the others.
+    for index in cluster.running() {
+        assert_eq!(read(&cluster.store(index), "key").await, Some("before".into()));
+    }
     cluster.kill(1).await;
     cluster.kill(2).await;
     let left = cluster.store(0);
