@@ -34,7 +34,8 @@ impl State {
     pub fn new(pod: &Pod, nodes: &Nodes) -> State {
         let mut state = State::default();
         for (node, info) in nodes.iter() {
-            for other in info.pods.values().filter(|p| p.is_active()) {
+            // One that is being deleted runs until it is gone; only spreading looks past it.
+            for other in info.pods.values().filter(|p| !p.is_terminal()) {
                 state.add(pod, other, node, nodes);
             }
         }
@@ -237,6 +238,22 @@ mod tests {
         assert_eq!(allowed(&near, &nodes), ["a1", "a2"]);
         let far = pod("far", "web", required("podAntiAffinity", term("db")));
         assert_eq!(allowed(&far, &nodes), ["b1"]);
+    }
+
+    #[test]
+    fn one_that_is_being_deleted_is_there_until_it_is_gone() {
+        let mut nodes = nodes();
+        let hermit = pod("hermit", "hermit", required("podAntiAffinity", term("web")));
+        for (pod, node) in [(pod("db", "db", json!(null)), "a1"), (hermit, "b1")] {
+            let mut going = Pod::clone(&pod);
+            going.metadata.deletion_timestamp = Some(Default::default());
+            nodes.assume(Arc::new(going), node);
+        }
+        let far = pod("far", "other", required("podAntiAffinity", term("db")));
+        assert_eq!(allowed(&far, &nodes), ["b1"]);
+        assert_eq!(allowed(&pod("web", "web", json!(null)), &nodes), ["a1", "a2"]);
+        let near = pod("near", "other", required("podAffinity", term("db")));
+        assert_eq!(allowed(&near, &nodes), ["a1", "a2"]);
     }
 
     #[test]
