@@ -114,7 +114,10 @@ impl Controller {
         let may_act = self.expectations.satisfied(&key);
         let known = revisions::of(&self.revisions, &set.metadata);
         let collisions = set.status.collision_count;
-        let needed = needed(&DAEMON_SETS, &set.metadata, &set.spec.template, collisions, &known);
+        let Some(needed) = needed(&DAEMON_SETS, &set.metadata, &set.spec.template, collisions, &known) else {
+            // It is being deleted: its Pods and revisions are the garbage collector's.
+            return Ok(Outcome::Done);
+        };
         let revision = match revisions::make(&self.context, &key.namespace, needed).await? {
             Made::Revision(revision) => revision,
             Made::Collision => {

@@ -73,20 +73,24 @@ fn patch(template: &Value) -> Value {
     json!({ "spec": { "template": template } })
 }
 
-/// The revision that an owner's template needs, given those it has.
+/// The revision that an owner's template needs, given those it has. `None` if the owner is being deleted: what the garbage
+/// collector takes away must not be made again.
 pub(crate) fn needed(
     kind: &Resource,
     owner: &Meta,
     template: &Value,
     collisions: Option<i32>,
     known: &[Arc<ControllerRevision>],
-) -> Needed {
+) -> Option<Needed> {
+    if owner.is_deleting() {
+        return None;
+    }
     let data = patch(template);
     let newest = known.iter().map(|r| r.revision).max().unwrap_or(0);
     let same = known.iter().filter(|r| r.data == data).max_by_key(|r| r.revision);
     match same {
-        Some(revision) if revision.revision == newest => return Needed::Newest(revision.clone()),
-        Some(revision) => return Needed::Again(revision.clone(), newest + 1),
+        Some(revision) if revision.revision == newest => return Some(Needed::Newest(revision.clone())),
+        Some(revision) => return Some(Needed::Again(revision.clone(), newest + 1)),
         None => {}
     }
     let hash = template_hash(&data, collisions);
@@ -101,10 +105,10 @@ pub(crate) fn needed(
         "annotations": cause.into_iter().collect::<BTreeMap<_, _>>(),
         "ownerReferences": [OwnerReference::controlled_by(kind, owner)],
     });
-    Needed::New {
+    Some(Needed::New {
         name,
         object: json!({ "metadata": metadata, "data": data, "revision": newest + 1 }),
-    }
+    })
 }
 
 /// The revisions that go: the oldest of those nobody uses, as long as there are more than `limit` of them.
@@ -200,7 +204,14 @@ mod tests {
 
     fn need(image: &str, known: &[Arc<ControllerRevision>]) -> Needed {
         let owner = serde_json::from_value(json!({ "name": "web", "namespace": "n", "uid": "u" })).unwrap();
-        needed(&SETS, &owner, &template(image), None, known)
+        needed(&SETS, &owner, &template(image), None, known).unwrap()
+    }
+
+    #[test]
+    fn an_owner_that_is_going_needs_none() {
+        let owner = json!({ "name": "web", "namespace": "n", "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z" });
+        let owner = serde_json::from_value(owner).unwrap();
+        assert_eq!(needed(&SETS, &owner, &template("v1"), None, &[]), None);
     }
 
     fn add(image: &str, known: &mut Vec<Arc<ControllerRevision>>) -> i64 {

@@ -106,7 +106,10 @@ impl Controller {
         };
         let known = revisions::of(&self.revisions, &set.metadata);
         let collisions = set.status.collision_count;
-        let needed = needed(&STATEFUL_SETS, &set.metadata, &set.spec.template, collisions, &known);
+        let Some(needed) = needed(&STATEFUL_SETS, &set.metadata, &set.spec.template, collisions, &known) else {
+            // It is being deleted: its Pods and revisions are the garbage collector's.
+            return Ok(Outcome::Done);
+        };
         let update = match revisions::make(&self.context, &key.namespace, needed).await? {
             Made::Revision(revision) => revision,
             Made::Collision => {

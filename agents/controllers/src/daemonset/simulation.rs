@@ -50,7 +50,7 @@ fn world(names: &[&str], strategy: Value) -> World {
 
 fn revision(set: &DaemonSet) -> Arc<ControllerRevision> {
     match needed(&DAEMON_SETS, &set.metadata, &set.spec.template, None, &[]) {
-        Needed::New { object, .. } => from_object(object),
+        Some(Needed::New { object, .. }) => from_object(object),
         other => panic!("{other:?}"),
     }
 }

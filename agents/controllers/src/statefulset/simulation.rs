@@ -53,15 +53,11 @@ fn world(spec: Value) -> World {
 }
 
 impl World {
-    fn revision(&mut self) -> Arc<ControllerRevision> {
-        match needed(
-            &STATEFUL_SETS,
-            &self.set.metadata,
-            &self.set.spec.template,
-            None,
-            &self.revisions,
-        ) {
-            Needed::Newest(revision) => revision,
+    /// `None` if the set is being deleted.
+    fn revision(&mut self) -> Option<Arc<ControllerRevision>> {
+        let (meta, template) = (&self.set.metadata, &self.set.spec.template);
+        match needed(&STATEFUL_SETS, meta, template, None, &self.revisions)? {
+            Needed::Newest(revision) => Some(revision),
             Needed::Again(revision, number) => {
                 let mut again = ControllerRevision::clone(&revision);
                 again.revision = number;
@@ -78,7 +74,9 @@ impl World {
 
     /// One look, carried out; whether it did anything.
     fn look(&mut self) -> bool {
-        let update = self.revision();
+        let Some(update) = self.revision() else {
+            return false;
+        };
         let pods: Vec<Arc<Pod>> = self.pods.values().cloned().map(Arc::new).collect();
         let plan = plan(&self.set, &pods, &update.metadata.name, self.now);
         let mut changed = plan.status != self.set.status;
@@ -298,5 +296,5 @@ fn what_has_ended_is_made_again() {
 fn a_set_that_is_going_is_left_alone() {
     let mut world = world(json!({}));
     world.set.metadata.deletion_timestamp = Some(world.now);
-    assert!(world.settle(3).is_empty());
+    assert!(world.settle(3).is_empty() && world.revisions.is_empty());
 }
