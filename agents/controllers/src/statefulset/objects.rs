@@ -32,7 +32,7 @@ pub(crate) struct Spec {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct RollingUpdate {
-    /// Pods below this ordinal keep the current revision.
+    /// That many Pods, counted from the first ordinal, keep the current revision.
     pub partition: Option<i32>,
     /// Number or percentage; absent means 1.
     pub max_unavailable: Option<Value>,
@@ -65,8 +65,12 @@ pub(crate) struct Status {
 impl StatefulSet {
     /// The ordinals its Pods have.
     pub fn ordinals(&self) -> std::ops::Range<i32> {
-        let start = self.spec.ordinals.as_ref().map_or(0, |o| o.start.max(0));
+        let start = self.first_ordinal();
         start..start.saturating_add(self.spec.replicas.unwrap_or(1).max(0))
+    }
+
+    fn first_ordinal(&self) -> i32 {
+        self.spec.ordinals.as_ref().map_or(0, |o| o.start.max(0))
     }
 
     /// Whether Pods come and go one after the other.
@@ -75,9 +79,10 @@ impl StatefulSet {
     }
 
     /// Pods below this ordinal keep the current revision.
-    pub fn partition(&self) -> i32 {
+    pub fn first_to_update(&self) -> i32 {
         let rolling = self.spec.update_strategy.rolling_update.as_ref();
-        rolling.and_then(|r| r.partition).unwrap_or(0)
+        let partition = rolling.and_then(|r| r.partition).unwrap_or(0);
+        self.first_ordinal().saturating_add(partition)
     }
 
     /// How many Pods a rolling update may have unavailable; at least one, or nothing could move.

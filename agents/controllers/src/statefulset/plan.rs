@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use super::identity;
 use super::objects::{StatefulSet, Status};
 use crate::claim::{Claim, claim};
+use crate::limits;
 use crate::pods::until_available;
 
 /// What to do.
@@ -20,7 +21,7 @@ use crate::pods::until_available;
 pub(super) struct Plan {
     pub adopt: Vec<Arc<Pod>>,
     pub release: Vec<Arc<Pod>>,
-    /// Ordinals to create, each from the current revision (`false`) or the new one (`true`).
+    /// Ordinals to create, each from the current revision (`false`) or the new one (`true`); at most a burst of them.
     pub create: Vec<(i32, bool)>,
     pub delete: Vec<Arc<Pod>>,
     pub status: Status,
@@ -33,8 +34,9 @@ struct View<'a> {
     now: Timestamp,
     current: &'a str,
     update: &'a str,
-    /// The Pods that the set should have, by ordinal.
-    slots: BTreeMap<i32, Option<Arc<Pod>>>,
+    /// The Pods that are there with ordinals that the set should have. How many it should have is anybody's number: what is
+    /// missing is in no list.
+    slots: BTreeMap<i32, Arc<Pod>>,
     /// Pods with other ordinals.
     condemned: BTreeMap<i32, Arc<Pod>>,
 }
@@ -52,7 +54,7 @@ pub(super) fn plan(set: &StatefulSet, pods: &[Arc<Pod>], update: &str, now: Time
         now,
         current,
         update,
-        slots: set.ordinals().map(|ordinal| (ordinal, None)).collect(),
+        slots: BTreeMap::new(),
         condemned: BTreeMap::new(),
     };
     for pod in pods {
@@ -63,10 +65,11 @@ pub(super) fn plan(set: &StatefulSet, pods: &[Arc<Pod>], update: &str, now: Time
             continue;
         };
         match claim(&set.metadata, &set.spec.selector, &pod.metadata) {
-            Claim::Mine => match view.slots.get_mut(&ordinal) {
-                Some(slot) => *slot = Some(pod.clone()),
-                None => drop(view.condemned.insert(ordinal, pod.clone())),
-            },
+            Claim::Mine => {
+                let wanted = set.ordinals().contains(&ordinal);
+                let place = if wanted { &mut view.slots } else { &mut view.condemned };
+                place.insert(ordinal, pod.clone());
+            }
             Claim::Adopt => plan.adopt.push(pod.clone()),
             Claim::Release => plan.release.push(pod.clone()),
             Claim::Foreign => {}
@@ -95,9 +98,11 @@ impl View<'_> {
 
     /// Makes what is missing, lowest first. Whether the rest of the step may follow.
     fn fill(&self, plan: &mut Plan) -> bool {
-        for (ordinal, slot) in &self.slots {
-            match slot {
-                None => plan.create.push((*ordinal, self.is_new(*ordinal))),
+        for ordinal in self.set.ordinals() {
+            match self.slots.get(&ordinal) {
+                // The rest follows once these are there.
+                None if plan.create.len() == limits::REPLICAS_BURST => return false,
+                None => plan.create.push((ordinal, self.is_new(ordinal))),
                 // What has ended is made again once it is gone.
                 Some(pod) if pod.is_terminal() => {
                     if !pod.metadata.is_deleting() {
@@ -117,12 +122,12 @@ impl View<'_> {
     /// Whether a Pod with this ordinal is made from the new revision.
     fn is_new(&self, ordinal: i32) -> bool {
         // With `OnDelete`, deleting a Pod is how it is brought up to date.
-        !self.set.spec.update_strategy.rolls() || ordinal >= self.set.partition()
+        !self.set.spec.update_strategy.rolls() || ordinal >= self.set.first_to_update()
     }
 
     /// Takes away Pods beyond the set's size, highest first.
     fn shrink(&self, plan: &mut Plan) -> bool {
-        let all = self.slots.values().flatten().chain(self.condemned.values());
+        let all = self.slots.values().chain(self.condemned.values());
         let first_unwell = all.into_iter().find(|p| !self.is_well(p)).map(|p| &p.metadata.uid);
         for pod in self.condemned.values().rev() {
             // One that is not well waits for those before it to be mended, unless it is the first of them itself.
@@ -142,12 +147,7 @@ impl View<'_> {
     /// well is replaced, too: waiting for it could last forever.
     fn roll(&self, plan: &mut Plan) {
         let mut may_miss = self.set.max_unavailable();
-        for pod in self
-            .slots
-            .range(self.set.partition()..)
-            .rev()
-            .filter_map(|(_, p)| p.as_ref())
-        {
+        for (_, pod) in self.slots.range(self.set.first_to_update()..).rev() {
             if may_miss == 0 {
                 return;
             }
@@ -162,7 +162,7 @@ impl View<'_> {
     }
 
     fn status(&self) -> Status {
-        let pods: Vec<&Arc<Pod>> = self.slots.values().flatten().chain(self.condemned.values()).collect();
+        let pods: Vec<&Arc<Pod>> = self.slots.values().chain(self.condemned.values()).collect();
         let count = |test: &dyn Fn(&Pod) -> bool| pods.iter().filter(|p| test(p)).count() as i32;
         let of = |revision: &str| count(&|p| identity::revision(p) == revision && !p.metadata.is_deleting());
         let ready = |p: &Pod| p.status.phase == "Running" && p.is_ready();
@@ -188,7 +188,7 @@ impl View<'_> {
     }
 
     fn look_again(&self) -> Option<Duration> {
-        let pods = self.slots.values().flatten().filter(|p| p.is_ready());
+        let pods = self.slots.values().filter(|p| p.is_ready());
         pods.filter_map(|p| until_available(p, self.set.spec.min_ready_seconds, self.now))
             .min()
     }

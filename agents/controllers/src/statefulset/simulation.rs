@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::identity;
 use super::objects::{STATEFUL_SETS, StatefulSet};
 use super::plan::plan;
+use crate::limits;
 use crate::revisions::{ControllerRevision, Needed, from_object, needed};
 
 struct World {
@@ -229,6 +230,37 @@ fn a_partition_keeps_the_lower_ones_and_their_revision() {
     // A Pod below the partition that is lost comes back as it was.
     world.pods.remove("web-0");
     assert_eq!(world.settle(3), ["+0 v1"]);
+}
+
+#[test]
+fn a_partition_counts_from_the_first_ordinal() {
+    let mut world = world(json!({
+        "ordinals": { "start": 5 }, "updateStrategy": { "rollingUpdate": { "partition": 2 } } }));
+    assert_eq!(world.settle(3), ["+5 v1", "+6 v1", "+7 v1"]);
+    world.set_image("v2");
+    assert_eq!(world.settle(1), ["-7", "+7 v2"]);
+    world.pods.remove("web-6");
+    assert_eq!(world.settle(3), ["+6 v1"]);
+}
+
+#[test]
+fn a_size_that_nobody_can_have_costs_no_more_than_a_burst() {
+    let mut world = world(json!({ "podManagementPolicy": "Parallel" }));
+    world.set.spec.replicas = Some(i32::MAX);
+    world.look();
+    assert_eq!(world.log.len(), limits::REPLICAS_BURST);
+    // The next look goes on where this one has ended.
+    world.look();
+    assert_eq!(world.pods.len(), 2 * limits::REPLICAS_BURST);
+    assert!(
+        world
+            .pods
+            .contains_key(&format!("web-{}", 2 * limits::REPLICAS_BURST - 1))
+    );
+    world.set.spec.pod_management_policy = "OrderedReady".into();
+    world.log.clear();
+    world.look();
+    assert!(world.log.is_empty(), "the first is not ready yet");
 }
 
 #[test]
