@@ -66,7 +66,7 @@ pub(super) fn size_annotations(deployment: &Deployment) -> BTreeMap<String, Stri
     let max = if replicas == 0 {
         0
     } else {
-        replicas + percent::bounds(deployment).0
+        replicas.saturating_add(percent::bounds(deployment).0)
     };
     [
         (DESIRED.to_owned(), replicas.to_string()),

@@ -7,8 +7,11 @@ use crate::objects::Deployment;
 
 /// The size a new set begins with.
 pub(super) fn initial_size(deployment: &Deployment, sets: &Sets) -> i32 {
-    let others: i32 = sets.old.iter().map(|s| s.replicas()).sum();
-    let room = deployment.replicas() + bounds(deployment).0 - others;
+    let others: i32 = sets.old.iter().map(|s| s.replicas()).fold(0, i32::saturating_add);
+    let room = deployment
+        .replicas()
+        .saturating_add(bounds(deployment).0)
+        .saturating_sub(others);
     room.clamp(0, deployment.replicas())
 }
 
@@ -22,8 +25,8 @@ pub(super) fn grow_new(deployment: &Deployment, sets: &Sets) -> Vec<Action> {
     if current > wanted || deployment.spec.strategy.kind == "Recreate" {
         return vec![resize(deployment, new, wanted)];
     }
-    let total: i32 = sets.all().map(|s| s.replicas()).sum();
-    let room = wanted + bounds(deployment).0 - total;
+    let total: i32 = sets.all().map(|s| s.replicas()).fold(0, i32::saturating_add);
+    let room = wanted.saturating_add(bounds(deployment).0).saturating_sub(total);
     match room.min(wanted - current) {
         more if more > 0 => vec![resize(deployment, new, current + more)],
         _ => Vec::new(),
@@ -36,7 +39,7 @@ pub(super) fn shrink_old(deployment: &Deployment, sets: &Sets) -> Vec<Action> {
     if sets.old.iter().all(|s| s.replicas() == 0) {
         return Vec::new();
     }
-    let total: i32 = sets.all().map(|s| s.replicas()).sum();
+    let total: i32 = sets.all().map(|s| s.replicas()).fold(0, i32::saturating_add);
     let available_min = deployment.replicas() - bounds(deployment).1;
     let new_unavailable = new.replicas() - new.status.available_replicas;
     let mut may_go = total - available_min - new_unavailable;
@@ -49,7 +52,10 @@ pub(super) fn shrink_old(deployment: &Deployment, sets: &Sets) -> Vec<Action> {
         *size -= useless;
         may_go -= useless;
     }
-    let available: i32 = sets.all().map(|s| s.status.available_replicas).sum();
+    let available: i32 = sets
+        .all()
+        .map(|s| s.status.available_replicas)
+        .fold(0, i32::saturating_add);
     let mut may_go = available - available_min;
     for size in &mut sizes {
         let replaced = (*size).min(may_go.max(0));

@@ -62,9 +62,9 @@ fn resize_if_needed(deployment: &Deployment, set: &Arc<ReplicaSet>, replicas: i3
 
 fn proportionally(deployment: &Deployment, sets: &Sets) -> Vec<Action> {
     let mut active: Vec<_> = sets.all().filter(|s| s.replicas() > 0).cloned().collect();
-    let total: i32 = active.iter().map(|s| s.replicas()).sum();
+    let total: i32 = active.iter().map(|s| s.replicas()).fold(0, i32::saturating_add);
     let allowed = if deployment.replicas() > 0 {
-        deployment.replicas() + bounds(deployment).0
+        deployment.replicas().saturating_add(bounds(deployment).0)
     } else {
         0
     };
@@ -108,7 +108,7 @@ fn fraction(deployment: &Deployment, set: &ReplicaSet) -> i32 {
     if deployment.replicas() == 0 {
         return -set.replicas();
     }
-    let new_max = f64::from(deployment.replicas() + bounds(deployment).0);
+    let new_max = f64::from(deployment.replicas().saturating_add(bounds(deployment).0));
     let old_max = set
         .annotation(MAX)
         .and_then(|m| m.parse::<i32>().ok())

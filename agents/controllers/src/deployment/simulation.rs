@@ -201,6 +201,17 @@ fn sizes(pairs: &[(&str, i32)]) -> BTreeMap<String, i32> {
 }
 
 #[test]
+fn a_size_that_nobody_can_have_is_handed_on_as_it_is() {
+    let mut world = World::new(testing::deployment(i32::MAX, "v1"));
+    world.step();
+    assert!(
+        world.log.contains(&format!("create v1 {}", i32::MAX)),
+        "{:?}",
+        world.log
+    );
+}
+
+#[test]
 fn a_new_deployment_becomes_complete() {
     let world = world(3);
     assert_eq!(world.log, ["create v1 3", "revision 1"]);

@@ -5,8 +5,10 @@ use crate::objects::{Deployment, DeploymentStatus};
 
 /// Everything but the conditions, which are the present ones.
 pub(super) fn counts(deployment: &Deployment, sets: &Sets) -> DeploymentStatus {
-    let sum = |of: fn(&crate::objects::ReplicaSetStatus) -> i32| -> i32 { sets.all().map(|s| of(&s.status)).sum() };
-    let specified: i32 = sets.all().map(|s| s.replicas()).sum();
+    let sum = |of: fn(&crate::objects::ReplicaSetStatus) -> i32| -> i32 {
+        sets.all().map(|s| of(&s.status)).fold(0, i32::saturating_add)
+    };
+    let specified: i32 = sets.all().map(|s| s.replicas()).fold(0, i32::saturating_add);
     let available = sum(|s| s.available_replicas);
     DeploymentStatus {
         observed_generation: deployment.metadata.generation,

@@ -8,8 +8,9 @@ use std::time::Duration;
 use client::objects::Pod;
 use jiff::{SignedDuration, Timestamp};
 
+use super::indexes::Indexes;
 use super::objects::{Job, Status};
-use super::{indexes, pod};
+use super::pod;
 use crate::claim::{Claim, claim};
 use crate::limits;
 use crate::objects::Condition;
@@ -37,7 +38,7 @@ struct View<'a> {
     mine: &'a [Arc<Pod>],
     active: Vec<Arc<Pod>>,
     terminating: usize,
-    done: BTreeSet<i32>,
+    done: Indexes,
 }
 
 /// `pods`: everything the Job controls or may adopt.
@@ -85,7 +86,7 @@ impl<'a> View<'a> {
             mine,
             active: active.cloned().collect(),
             terminating: mine.iter().filter(running).filter(|p| p.metadata.is_deleting()).count(),
-            done: indexes::parse(&job.status.completed_indexes, job.spec.completions.unwrap_or(0)),
+            done: Indexes::parse(&job.status.completed_indexes, job.spec.completions.unwrap_or(0)),
         }
     }
 
@@ -124,14 +125,14 @@ impl<'a> View<'a> {
             match (listed, succeeded, self.job.is_indexed()) {
                 (true, ..) => {}
                 // The set of indexes counts each once by itself.
-                (_, true, true) => drop(index.map(|i| self.done.insert(i))),
+                (_, true, true) => index.into_iter().for_each(|i| self.done.insert(i)),
                 (_, true, false) => uncounted.succeeded.push(uid.clone()),
                 (_, false, _) => uncounted.failed.push(uid.clone()),
             }
         }
         if self.job.is_indexed() {
-            status.completed_indexes = indexes::format(&self.done);
-            status.succeeded = self.done.len() as i32;
+            status.completed_indexes = self.done.to_string();
+            status.succeeded = self.done.len();
         }
         status.active = self.active.len() as i32;
         status.ready = self.active.iter().filter(|p| p.is_ready()).count() as i32;
@@ -205,7 +206,7 @@ impl<'a> View<'a> {
     fn verdict(&self, status: &Status) -> Option<(&'static str, &'static str, &'static str)> {
         let limit = self.job.spec.backoff_limit.unwrap_or(6);
         let failed = status.failed + status.uncounted_terminated_pods.failed.len() as i32;
-        if failed > limit || (self.restarts_in_place() && self.restarts() > limit.max(0)) {
+        if failed > limit || self.restarted_too_often(limit) {
             let message = "Job has reached the specified backoff limit";
             return Some(("FailureTarget", "BackoffLimitExceeded", message));
         }
@@ -226,13 +227,15 @@ impl<'a> View<'a> {
         ))
     }
 
-    fn restarts_in_place(&self) -> bool {
+    /// Whether containers that are restarted in their Pods have been so as often as allowed. Unlike the number of Pods that
+    /// may fail, the limit itself is too much; with a limit of 0 the first restart is.
+    fn restarted_too_often(&self, limit: i32) -> bool {
         let policy = self.job.spec.template.pointer("/spec/restartPolicy");
-        policy.is_some_and(|p| p == "OnFailure")
-    }
-
-    fn restarts(&self) -> i32 {
-        self.active.iter().map(|p| pod::restarts(p)).sum()
+        if policy.is_none_or(|p| p != "OnFailure") {
+            return false;
+        }
+        let restarts = self.active.iter().map(|p| pod::restarts(p));
+        restarts.fold(0, i32::saturating_add) >= limit.max(1)
     }
 
     /// How long the Job may still run.
@@ -289,7 +292,7 @@ impl<'a> View<'a> {
         let completions = self.job.spec.completions.unwrap_or(0);
         let mut taken = BTreeSet::new();
         let (kept, useless) = pods.into_iter().partition(|p| {
-            let index = pod::index(p).filter(|i| (0..completions).contains(i) && !self.done.contains(i));
+            let index = pod::index(p).filter(|i| (0..completions).contains(i) && !self.done.contains(*i));
             index.is_some_and(|i| taken.insert(i))
         });
         plan.discard.extend::<Vec<_>>(useless);
@@ -304,7 +307,8 @@ impl<'a> View<'a> {
             .filter(|p| !p.is_terminal() && p.metadata.is_deleting());
         let leaving = leaving.filter(|_| !replaces_at_once);
         let taken: BTreeSet<i32> = kept.iter().chain(leaving).filter_map(|p| pod::index(p)).collect();
-        (0..self.job.spec.completions.unwrap_or(0)).filter(move |i| !taken.contains(i) && !self.done.contains(i))
+        let missing = self.done.missing(self.job.spec.completions.unwrap_or(0));
+        missing.filter(move |i| !taken.contains(i))
     }
 
     fn wanted(&self, status: &Status) -> usize {
@@ -315,7 +319,7 @@ impl<'a> View<'a> {
             // One has said that the work is done: nobody is added.
             None if succeeded > 0 => (self.active.len() as i32).min(parallelism),
             None => parallelism,
-            Some(completions) => parallelism.min(completions - succeeded).max(0),
+            Some(completions) => parallelism.min(completions.saturating_sub(succeeded)).max(0),
         };
         wanted as usize
     }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::objects::Job;
 use super::plan::{Plan, plan};
 use super::pod;
+use crate::limits;
 
 struct World {
     job: Job,
@@ -191,6 +192,39 @@ fn too_many_failures_fail_it_and_stop_the_rest() {
         (Some("Failed"), "BackoffLimitExceeded")
     );
     assert!(world.active().is_empty() && world.job.status.failed >= 2);
+}
+
+#[test]
+fn restarts_in_a_pod_fail_it_once_they_reach_the_limit() {
+    for (limit, restarts, fails) in [(0, 0, false), (0, 1, true), (1, 1, true), (3, 2, false), (3, 3, true)] {
+        let mut world = world(json!({ "backoffLimit": limit }));
+        world.job.spec.template["spec"]["restartPolicy"] = "OnFailure".into();
+        world.look();
+        let status = json!([{ "name": "c", "restartCount": restarts }]);
+        world.pods[0].status.container_statuses = serde_json::from_value(status).unwrap();
+        world.look();
+        let failed = world.job.status.holds("FailureTarget");
+        let case = format!("{restarts} restarts of {limit}");
+        assert_eq!(failed.is_some(), fails, "{case}");
+        assert!(failed.is_none_or(|c| c.reason == "BackoffLimitExceeded"), "{case}");
+    }
+}
+
+#[test]
+fn a_size_that_nobody_can_have_costs_no_more_than_a_burst() {
+    for mode in ["NonIndexed", "Indexed"] {
+        let most = i32::MAX;
+        let mut world = world(json!({ "completions": most, "parallelism": most, "completionMode": mode }));
+        world.look();
+        assert_eq!(world.pods.len(), limits::REPLICAS_BURST, "{mode}");
+        world.job.status.completed_indexes = format!("0-{}", most - 2);
+        let plan = world.plan();
+        assert!(plan.create.len() <= limits::REPLICAS_BURST);
+        if mode == "Indexed" {
+            assert_eq!(plan.create, [Some(most - 1)]);
+            assert_eq!(plan.status.succeeded, most - 1);
+        }
+    }
 }
 
 #[test]
