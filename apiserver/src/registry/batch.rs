@@ -68,6 +68,9 @@ pub const CRON_JOBS: Declared = Declared {
 /// The name of a cron job leaves room for what its jobs' names add.
 const CRON_NAME_MAX: usize = 52;
 
+/// Pods of an indexed job that may run at a time; upstream's bound.
+const INDEXED_PARALLELISM_MAX: i64 = 100_000;
+
 fn job_cells(job: &Value, now: Timestamp) -> Cells {
     let condition = |kind: &str| {
         let conditions = list(job, "status.conditions").iter();
@@ -182,9 +185,8 @@ fn job_spec(errors: &mut Errors, spec: &Value, path: &str, stored: bool) {
             &supported,
         ));
     }
-    if text(spec, "completionMode") == "Indexed" && at(spec, "completions").is_none() {
-        let detail = "when completion mode is Indexed";
-        errors.push(FieldError::required(format!("{path}.completions"), detail));
+    if text(spec, "completionMode") == "Indexed" {
+        indexed_job(errors, spec, path);
     }
     let Some(selector) = at(spec, "selector").filter(|_| stored) else {
         return;
@@ -197,6 +199,22 @@ fn job_spec(errors: &mut Errors, spec: &Value, path: &str, stored: bool) {
             format!("{path}.template.metadata.labels"),
             &labels,
             detail,
+        ));
+    }
+}
+
+/// How many Pods with an index run at a time bounds how many gaps the list of those that are done can have.
+fn indexed_job(errors: &mut Errors, spec: &Value, path: &str) {
+    if at(spec, "completions").is_none() {
+        let detail = "when completion mode is Indexed";
+        errors.push(FieldError::required(format!("{path}.completions"), detail));
+    }
+    if number(spec, "parallelism") > INDEXED_PARALLELISM_MAX {
+        let detail = format!("must be less than or equal to {INDEXED_PARALLELISM_MAX} when completion mode is Indexed");
+        errors.push(FieldError::invalid(
+            format!("{path}.parallelism"),
+            &spec["parallelism"],
+            &detail,
         ));
     }
 }
@@ -248,64 +266,12 @@ fn cron_job(errors: &mut Errors, cron: &Value) {
     }
 }
 
-/// Why a schedule cannot be read. Macros and `TZ=` are as in other crons.
+/// Why a schedule cannot be read. A zone has a field of its own.
 fn cron_problem(schedule: &str) -> Option<String> {
-    const MACROS: &[&str] = &[
-        "@yearly",
-        "@annually",
-        "@monthly",
-        "@weekly",
-        "@daily",
-        "@midnight",
-        "@hourly",
-    ];
     if schedule.contains("TZ") {
         return Some("cannot use TZ or CRON_TZ in schedule, use timeZone field instead".to_owned());
     }
-    if schedule.starts_with('@') {
-        let every = schedule
-            .strip_prefix("@every ")
-            .is_some_and(|rest| !rest.trim().is_empty());
-        return (!every && !MACROS.contains(&schedule)).then(|| format!("unrecognized descriptor: {schedule}"));
-    }
-    let fields: Vec<&str> = schedule.split_whitespace().collect();
-    if fields.len() != 5 {
-        return Some(format!(
-            "expected exactly 5 fields, found {}: {schedule:?}",
-            fields.len()
-        ));
-    }
-    const MONTHS: &[&str] = &[
-        "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
-    ];
-    const DAYS: &[&str] = &["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
-    let ranges: [(u32, u32, &[&str]); 5] = [(0, 59, &[]), (0, 23, &[]), (1, 31, &[]), (1, 12, MONTHS), (0, 7, DAYS)];
-    fields
-        .iter()
-        .zip(ranges)
-        .find_map(|(field, (low, high, words))| cron_field(field, low, high, words))
-}
-
-fn cron_field(field: &str, low: u32, high: u32, words: &[&str]) -> Option<String> {
-    let number = |text: &str| {
-        let word = words.iter().position(|word| word.eq_ignore_ascii_case(text));
-        word.map(|index| index as u32 + low)
-            .or_else(|| text.parse().ok())
-            .filter(|n| (low..=high).contains(n))
-    };
-    let good = |part: &str| {
-        let (range, step) = part
-            .split_once('/')
-            .map_or((part, None), |(range, step)| (range, Some(step)));
-        let step = step.is_none_or(|step| step.parse::<u32>().is_ok_and(|step| step > 0));
-        let range = match range.split_once('-') {
-            Some((first, last)) => matches!((number(first), number(last)), (Some(a), Some(b)) if a <= b),
-            None => matches!(range, "*" | "?") || number(range).is_some(),
-        };
-        range && step
-    };
-    let bad = field.split(',').find(|part| !good(part))?;
-    Some(format!("failed to parse {bad:?}: must be within {low}-{high}"))
+    api::cron::Schedule::parse(schedule).err().map(|e| e.to_string())
 }
 
 #[cfg(test)]
@@ -319,6 +285,8 @@ mod tests {
             "*/5 0-6,12 1 jan-mar MON",
             "@daily",
             "@every 5m",
+            // It is a second.
+            "@every 1ms",
             "0 0 * * 7",
         ] {
             assert_eq!(cron_problem(good), None, "{good}");
@@ -329,11 +297,26 @@ mod tests {
             "5-1 * * * *",
             "* * 0 * *",
             "@never",
+            "@every junk",
+            "@every 5",
             "*/0 * * * *",
             "TZ=UTC * * * * *",
         ] {
             assert!(cron_problem(bad).is_some(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_indexed_job_has_so_many_pods_at_a_time() {
+        let problems = |mode: &str, parallelism: i64| {
+            let mut errors = Errors::default();
+            let spec = json!({ "completionMode": mode, "completions": 2_000_000_000, "parallelism": parallelism });
+            job_spec(&mut errors, &spec, "spec", false);
+            errors.iter().filter(|e| e.field == "spec.parallelism").count()
+        };
+        assert_eq!(problems("Indexed", 100_000), 0);
+        assert_eq!(problems("Indexed", 100_001), 1);
+        assert_eq!(problems("NonIndexed", 100_001), 0);
     }
 
     #[test]

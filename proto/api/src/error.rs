@@ -133,3 +133,8 @@ pub enum QuantityError {
     #[error("unable to parse quantity's suffix")]
     Suffix,
 }
+
+/// A text that is no cron schedule.
+#[derive(Debug, Error, Clone, PartialEq)]
+#[error("{0}")]
+pub struct ScheduleError(pub(crate) String);

@@ -18,6 +18,7 @@
 
 pub mod apply;
 pub mod autoscaling;
+pub mod cron;
 pub mod defaults;
 pub mod events;
 pub mod openapi;
@@ -39,7 +40,7 @@ mod protobuf;
 
 pub use codec::{Decoded, FieldValidation, MediaType, conform, decode, decode_yaml};
 pub use defaults::default_object;
-pub use error::{DecodeError, EncodeError, PatchError, QuantityError, SelectorError};
+pub use error::{DecodeError, EncodeError, PatchError, QuantityError, ScheduleError, SelectorError};
 pub use gvk::Gvk;
 pub use openapi::{openapi_v2, openapi_v3, openapi_v3_index};
 pub use patch::{merge_patch, strategic_merge};
