@@ -56,8 +56,34 @@ fn validate_source(errors: &mut Errors, volume: &Value, path: &str) {
     for source in ["configMap", "secret"] {
         validate_items(errors, at(volume, source), &join(path, source));
     }
-    for (index, projection) in list(volume, "projected.sources").iter().enumerate() {
+    validate_downward(errors, at(volume, "downwardAPI"), &join(path, "downwardAPI"));
+    let projections = list(volume, "projected.sources");
+    for (index, projection) in projections.iter().enumerate() {
         validate_projection(errors, projection, &format!("{path}.projected.sources[{index}]"));
+    }
+    validate_distinct(errors, projections, &join(path, "projected"));
+}
+
+/// What the sources of one projected volume are asked to write must not be the same file. Only equal paths are compared, as
+/// upstream: a file where another needs a directory is for the node to refuse.
+fn validate_distinct(errors: &mut Errors, projections: &[Value], path: &str) {
+    let mut seen = HashSet::new();
+    for projection in projections {
+        for source in ["secret.items", "configMap.items", "downwardAPI.items"] {
+            let paths = list(projection, source).iter().map(|item| text(item, "path"));
+            for given in paths.filter(|p| !p.is_empty()) {
+                if !seen.insert(given) {
+                    errors.push(FieldError::invalid(path, &json!(given), "conflicting duplicate paths"));
+                }
+            }
+        }
+    }
+}
+
+fn validate_downward(errors: &mut Errors, source: Option<&Value>, path: &str) {
+    let Some(source) = source else { return };
+    for (index, item) in list(source, "items").iter().enumerate() {
+        validate_local_path(errors, item, &format!("{path}.items[{index}]"));
     }
 }
 
@@ -74,6 +100,7 @@ fn validate_projection(errors: &mut Errors, projection: &Value, path: &str) {
     for source in ["configMap", "secret"] {
         validate_items(errors, at(projection, source), &join(path, source));
     }
+    validate_downward(errors, at(projection, "downwardAPI"), &join(path, "downwardAPI"));
     if let Some(token) = at(projection, "serviceAccountToken") {
         let path = join(path, "serviceAccountToken");
         validate_local_path(errors, token, &path);
@@ -81,7 +108,7 @@ fn validate_projection(errors: &mut Errors, projection: &Value, path: &str) {
     }
 }
 
-/// A path inside the volume must stay inside it.
+/// A path inside the volume must stay inside it, and away from the names that the node uses there.
 fn validate_local_path(errors: &mut Errors, item: &Value, path: &str) {
     let given = text(item, "path");
     check::required(errors, item, path, "path");
@@ -92,11 +119,39 @@ fn validate_local_path(errors: &mut Errors, item: &Value, path: &str) {
             "must be a relative path",
         ));
     }
-    if given.split('/').any(|part| part == "..") {
-        errors.push(FieldError::invalid(
-            join(path, "path"),
-            &json!(given),
-            "must not contain '..'",
-        ));
+    let detail = if given.split('/').any(|part| part == "..") {
+        "must not contain '..'"
+    } else if given.starts_with("..") {
+        "must not start with '..'"
+    } else {
+        return;
+    };
+    errors.push(FieldError::invalid(join(path, "path"), &json!(given), detail));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(volume: Value) -> Vec<String> {
+        let mut errors = Errors::default();
+        validate(&mut errors, &json!({ "volumes": [volume] }), "spec");
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn projected_sources_write_different_files_with_names_of_their_own() {
+        let projected = |first: &str, second: &str| {
+            problems(json!({ "name": "v", "projected": { "sources": [
+                { "configMap": { "name": "c", "items": [{ "key": "k", "path": first }] } },
+                { "downwardAPI": { "items": [{ "path": second, "fieldRef": { "fieldPath": "metadata.name" } }] } },
+            ] } }))
+        };
+        assert_eq!(projected("a", "b"), [""; 0]);
+        // Upstream leaves this to the node, too.
+        assert_eq!(projected("a", "a/b"), [""; 0]);
+        assert!(projected("a", "a")[0].contains("conflicting duplicate paths"));
+        assert!(projected("a", "..data")[0].contains("must not start with '..'"));
+        assert!(projected("../a", "b")[0].contains("must not contain '..'"));
     }
 }
