@@ -53,6 +53,8 @@ pub const OBJECT_AGE_MAX: Duration = Duration::from_secs(15);
 /// How many configMaps and secrets are cached.
 pub const OBJECTS_MAX: usize = 1024;
 
+/// How large a volume that may hold secrets can be: it lives in memory, and twice while it is replaced.
+pub const SECRET_VOLUME_BYTES_MAX: u64 = 128 << 20;
 /// How many times a subPath is resolved while somebody keeps renaming its parts.
 pub const SUBPATH_TRIES_MAX: usize = 16;
 

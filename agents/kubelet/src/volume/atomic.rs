@@ -13,7 +13,7 @@ use std::path::{Component, Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::Payload;
+use super::{Payload, delete};
 use crate::Error;
 
 const DATA: &str = "..data";
@@ -24,13 +24,51 @@ pub(super) fn write(dir: &Path, payload: &Payload, group: Option<u32>) -> Result
     for path in payload.files.keys() {
         check(path)?;
     }
-    let current = fs::read_link(dir.join(DATA)).ok();
-    if let Some(current) = &current
-        && is_current(&dir.join(current), payload)
-    {
-        return Ok(());
+    sweep(dir)?;
+    update(dir, payload, group).map_err(Error::file("write files in", dir))?;
+    sweep(dir)
+}
+
+fn update(dir: &Path, payload: &Payload, group: Option<u32>) -> io::Result<()> {
+    let shown = shown(dir)?;
+    if !shown.is_some_and(|name| is_current(&dir.join(name), payload)) {
+        replace(dir, payload, group)?;
     }
-    replace(dir, payload, group, current).map_err(Error::file("write files in", dir))
+    // Also if only this was not done the last time.
+    show(dir, payload)
+}
+
+/// The name of the directory that is shown.
+fn shown(dir: &Path) -> io::Result<Option<OsString>> {
+    match fs::read_link(dir.join(DATA)) {
+        Ok(name) => Ok(Some(name.into())),
+        // Nothing there, or no link.
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Removes the directories that are not shown: the one that was, and what a failed or interrupted attempt has left, which
+/// would fill the memory with every further one.
+fn sweep(dir: &Path) -> Result<(), Error> {
+    for stale in stale(dir).map_err(Error::file("look for old files in", dir))? {
+        delete::tree(&stale)?;
+    }
+    Ok(())
+}
+
+fn stale(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let shown = shown(dir)?;
+    let mut stale = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let ours = name.as_encoded_bytes().starts_with(b"..") && entry.file_type()?.is_dir();
+        if ours && shown.as_ref() != Some(&name) {
+            stale.push(entry.path());
+        }
+    }
+    Ok(stale)
 }
 
 /// A path from a pod's spec must stay inside the volume and away from the names used here.
@@ -75,11 +113,20 @@ fn walk(root: &Path, dir: &Path, check: &mut dyn FnMut(&str, &Path) -> bool) -> 
     true
 }
 
-fn replace(dir: &Path, payload: &Payload, group: Option<u32>, current: Option<PathBuf>) -> io::Result<()> {
+/// Writes a new directory and shows it. After an error nothing of it is left.
+fn replace(dir: &Path, payload: &Payload, group: Option<u32>) -> io::Result<()> {
     let name = fresh_name(dir);
     let staging = dir.join(&name);
     fs::create_dir(&staging)?;
-    fs::set_permissions(&staging, fs::Permissions::from_mode(0o755))?;
+    let shown = fill(&staging, payload, group).and_then(|()| switch(dir, &name));
+    if shown.is_err() {
+        let _ = fs::remove_dir_all(&staging);
+    }
+    shown
+}
+
+fn fill(staging: &Path, payload: &Payload, group: Option<u32>) -> io::Result<()> {
+    fs::set_permissions(staging, fs::Permissions::from_mode(0o755))?;
     for (path, file) in &payload.files {
         let target = staging.join(path);
         for parent in Path::new(path)
@@ -97,11 +144,20 @@ fn replace(dir: &Path, payload: &Payload, group: Option<u32>, current: Option<Pa
         }
         fs::set_permissions(&target, fs::Permissions::from_mode(file.mode))?;
     }
+    Ok(())
+}
+
+/// From one moment to the next `..data` leads to `name`.
+fn switch(dir: &Path, name: &str) -> io::Result<()> {
     let new = dir.join(DATA_NEW);
     let _ = fs::remove_file(&new);
-    symlink(&name, &new)?;
-    fs::rename(&new, dir.join(DATA))?;
+    symlink(name, &new)?;
+    fs::rename(&new, dir.join(DATA))
+}
 
+/// Makes the visible names those of the payload. What is not a link of this module, as a directory made for a subPath, is
+/// somebody else's and stays.
+fn show(dir: &Path, payload: &Payload) -> io::Result<()> {
     let wanted: BTreeSet<OsString> = payload.files.keys().filter_map(|p| first_component(p)).collect();
     for name in &wanted {
         let link = dir.join(name);
@@ -110,19 +166,14 @@ fn replace(dir: &Path, payload: &Payload, group: Option<u32>, current: Option<Pa
         }
     }
     for entry in fs::read_dir(dir)? {
-        let entry = entry?.file_name();
-        let ours = entry.as_encoded_bytes().starts_with(b"..");
-        if !ours && !wanted.contains(&entry) {
-            fs::remove_file(dir.join(entry))?;
+        let name = entry?.file_name();
+        let link = dir.join(&name);
+        let ours = fs::read_link(&link).is_ok_and(|to| to == Path::new(DATA).join(&name));
+        if ours && !wanted.contains(&name) {
+            fs::remove_file(link)?;
         }
     }
-    match current {
-        Some(old) => fs::remove_dir_all(dir.join(old)).or_else(|e| match e.kind() {
-            io::ErrorKind::NotFound => Ok(()),
-            _ => Err(e),
-        }),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn first_component(path: &str) -> Option<OsString> {
@@ -188,6 +239,55 @@ mod tests {
         assert_eq!(visible(dir), ["a"]);
         assert_eq!(fs::read_to_string(dir.join("a")).unwrap(), "3");
         assert!(!dir.join(first).exists(), "the old files are removed");
+    }
+
+    fn hidden(dir: &Path) -> usize {
+        let names = fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name());
+        names.filter(|n| n.as_encoded_bytes().starts_with(b"..")).count()
+    }
+
+    #[test]
+    fn a_failed_attempt_leaves_nothing_and_what_others_left_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        // `a` cannot be a file and a directory.
+        for _ in 0..3 {
+            assert!(write(dir, &payload(&[("a", "1"), ("a/b", "2")]), None).is_err());
+            assert_eq!(hidden(dir), 0);
+        }
+        fs::create_dir(dir.join("..2026_01_01_00_00_00.000000000")).unwrap();
+        write(dir, &payload(&[("a", "1")]), None).unwrap();
+        assert_eq!(hidden(dir), 2, "the link and what it leads to");
+        // An attempt that is refused leaves what is shown alone.
+        assert!(write(dir, &payload(&[("a", "1"), ("a/b", "2")]), None).is_err());
+        assert_eq!(
+            (hidden(dir), fs::read_to_string(dir.join("a")).unwrap()),
+            (2, "1".into())
+        );
+    }
+
+    #[test]
+    fn a_directory_of_somebody_else_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        write(dir, &payload(&[("a", "1"), ("b", "1")]), None).unwrap();
+        fs::create_dir(dir.join("made-for-a-sub-path")).unwrap();
+        write(dir, &payload(&[("a", "2")]), None).unwrap();
+        assert_eq!(visible(dir), ["a", "made-for-a-sub-path"]);
+        assert_eq!(
+            (hidden(dir), fs::read_to_string(dir.join("a")).unwrap()),
+            (2, "2".into())
+        );
+    }
+
+    #[test]
+    fn links_that_an_interrupted_attempt_did_not_make_are_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        write(dir, &payload(&[("a", "1")]), None).unwrap();
+        fs::remove_file(dir.join("a")).unwrap();
+        write(dir, &payload(&[("a", "1")]), None).unwrap();
+        assert_eq!(visible(dir), ["a"]);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! **Left out.** Persistent volume claims, CSI, and network file systems: such a volume is refused with its name.
 
 mod atomic;
+mod delete;
 pub mod mounts;
 mod payload;
 mod subpath;
@@ -105,7 +106,7 @@ async fn prepare_one(
     }
     let payload = payload::collect(source, pod, facts, volume, group).await?;
     create_dir(&path, PAYLOAD_MODE)?;
-    if volume.config_map.is_none() && !mounts::is_mounted(&path) {
+    if volume.config_map.is_none() && !mounts::is_mounted(&path)? {
         mounts::secret_tmpfs(&path, PAYLOAD_MODE)?;
     }
     atomic::write(&path, &payload, group)
@@ -121,7 +122,7 @@ pub(crate) fn create_dir(path: &Path, mode: u32) -> Result<(), Error> {
 }
 
 fn empty_dir(empty: &EmptyDirVolumeSource, path: &Path, group: Option<u32>) -> Result<(), Error> {
-    if path.exists() && (empty.medium.as_deref() != Some("Memory") || mounts::is_mounted(path)) {
+    if path.exists() && (empty.medium.as_deref() != Some("Memory") || mounts::is_mounted(path)?) {
         return Ok(());
     }
     // A fsGroup volume is made so that what is created in it belongs to the group, too.
@@ -184,13 +185,11 @@ pub fn release(paths: &PodPaths) -> Result<(), Error> {
     mounts::unmount_below(&paths.root)
 }
 
-/// Unmounts everything below the pod's directory and removes it.
+/// Unmounts everything below the pod's directory and removes it. What is mounted there all the same, perhaps something of
+/// the node, is not touched.
 pub fn remove(paths: &PodPaths) -> Result<(), Error> {
     release(paths)?;
-    match fs::remove_dir_all(&paths.root) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", &paths.root)(e)),
-        _ => Ok(()),
-    }
+    delete::tree(&paths.root)
 }
 
 #[cfg(test)]
@@ -236,9 +235,9 @@ mod tests {
         assert_eq!(fs::read_to_string(at("secret", "a").join("s")).unwrap(), "hush");
         for (plugin, name) in [("secret", "a"), ("projected", "b"), ("downward-api", "d")] {
             let path = at(plugin, name);
-            assert!(is_tmpfs(&path) && mounts::is_mounted(&path), "{plugin}");
+            assert!(is_tmpfs(&path) && mounts::is_mounted(&path).unwrap(), "{plugin}");
         }
-        assert!(!mounts::is_mounted(&at("configmap", "c")));
+        assert!(!mounts::is_mounted(&at("configmap", "c")).unwrap());
         assert_eq!(mounts::count_below(&paths.root), 3);
 
         // The mounts are gone, as after a loss of power: they are made again.

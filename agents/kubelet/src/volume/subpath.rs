@@ -26,7 +26,7 @@ const MODE_INHERITED: u32 = 0o2777;
 /// Mounts `volume/sub` at a place of the agent's own and returns that place. A missing path becomes a directory.
 pub fn bind(volume: &Path, sub: &str, place: &Path, group: Option<u32>) -> Result<PathBuf, Error> {
     let file = open_sub(volume, sub, group)?;
-    if mounts::is_mounted(place) {
+    if mounts::is_mounted(place)? {
         mounts::unmount_below(place)?;
     }
     let source = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
