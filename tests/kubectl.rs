@@ -49,8 +49,8 @@ spec:
 
 fn cron_tab(kind: &str, field: &str, replicas: u32) -> String {
     format!(
-        "{{apiVersion: stable.example.com/v1, kind: {kind}, metadata: {{name: tab}}, \
-         spec: {{{field}: '* *', replicas: {replicas}}}}}"
+        "apiVersion: stable.example.com/v1\nkind: {kind}\nmetadata: {{name: tab}}\n\
+         spec: {{{field}: '* *', replicas: {replicas}}}\n"
     )
 }
 

@@ -1,5 +1,6 @@
 //! The controllers against the real API server: what a user would miss if they did not do their part.
 
+mod custom;
 mod garbage;
 mod harness;
 mod namespaces;
