@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use mvcc::{Dump, KvHash, Response, RowSink, View};
 use parking_lot::Mutex;
 use proto::etcd::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
-use proto::raft::Request;
+use proto::raft::{Identity, Request};
 use proto::raft::member_question::Change as MemberChange;
 use tokio::sync::watch;
 
@@ -31,10 +31,10 @@ pub trait Engine: Send + Sync + 'static {
     fn barrier(&self) -> BoxFuture<'_, Result<(), Error>>;
     /// The latest state here.
     fn view(&self) -> View;
-    /// A range at an old revision.
-    fn range_at(&self, request: RangeRequest) -> BoxFuture<'_, Result<RangeResponse, Error>>;
+    /// A range at an old revision, if who asks may read it.
+    fn range_at(&self, identity: Option<Arc<Identity>>, request: RangeRequest) -> BoxFuture<'_, Result<RangeResponse, Error>>;
     /// A transaction that writes in neither branch, at the latest state here.
-    fn read_txn(&self, request: TxnRequest) -> BoxFuture<'_, Result<TxnResponse, Error>>;
+    fn read_txn(&self, identity: Option<Arc<Identity>>, request: TxnRequest) -> BoxFuture<'_, Result<TxnResponse, Error>>;
     /// The hash of the keys at a revision, 0 for the latest.
     fn hash_kv(&self, revision: i64) -> BoxFuture<'_, Result<KvHash, Error>>;
     /// The hash of everything that members must agree on.

@@ -8,7 +8,7 @@
 //! Promises. An acknowledged write survives the loss of any minority of the members. Reads are linearizable unless they
 //! ask not to be. Watches have no gaps and no duplicates. A member that notices damage or a failed sync stops.
 //!
-//! Left out. Authentication and the etcd API (the `etcd` crate's), the tables (the `backend` crate's), Kubernetes.
+//! Left out. Who a client is and the etcd API (the `etcd` crate's), the tables (the `backend` crate's), Kubernetes.
 
 mod claim;
 pub mod consensus;

@@ -105,7 +105,7 @@ fn put(key: &str, value: &str) -> Batch {
         ..PutRequest::default()
     };
     Batch {
-        requests: vec![Request { op: Some(Op::Put(put)) }],
+        requests: vec![Request { op: Some(Op::Put(put)), identity: None }],
     }
 }
 

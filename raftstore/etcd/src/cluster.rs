@@ -8,7 +8,7 @@ use proto::etcd::etcdserverpb::{
 };
 use tonic::{Request, Response, Status};
 
-use crate::{door::Door, error::status, services::etcdserverpb::cluster_server::Cluster};
+use crate::{client::Client, door::Door, error::status, services::etcdserverpb::cluster_server::Cluster};
 
 pub(crate) struct ClusterService(pub Arc<Door>);
 
@@ -50,6 +50,7 @@ impl ClusterService {
 #[tonic::async_trait]
 impl Cluster for ClusterService {
     async fn member_list(&self, request: Request<MemberListRequest>) -> Answer<MemberListResponse> {
+        Client::of(&self.0, &request).somebodys_store()?;
         if request.into_inner().linearizable {
             self.0.store.barrier().await.map_err(status)?;
         }
@@ -60,8 +61,9 @@ impl Cluster for ClusterService {
     }
 
     async fn member_add(&self, request: Request<MemberAddRequest>) -> Answer<MemberAddResponse> {
+        let store = Client::of(&self.0, &request).roots_store()?;
         let MemberAddRequest { peer_ur_ls, is_learner } = request.into_inner();
-        let added = self.0.store.add_member(peer_ur_ls.clone(), is_learner);
+        let added = store.add_member(peer_ur_ls.clone(), is_learner);
         let id = added.await.map_err(status)?;
         Ok(Response::new(MemberAddResponse {
             header: self.0.header_now(),
@@ -77,7 +79,8 @@ impl Cluster for ClusterService {
     }
 
     async fn member_remove(&self, request: Request<MemberRemoveRequest>) -> Answer<MemberRemoveResponse> {
-        let removed = self.0.store.remove_member(request.into_inner().id);
+        let store = Client::of(&self.0, &request).roots_store()?;
+        let removed = store.remove_member(request.into_inner().id);
         removed.await.map_err(status)?;
         Ok(Response::new(MemberRemoveResponse {
             header: self.0.header_now(),
@@ -86,8 +89,9 @@ impl Cluster for ClusterService {
     }
 
     async fn member_update(&self, request: Request<MemberUpdateRequest>) -> Answer<MemberUpdateResponse> {
+        let store = Client::of(&self.0, &request).roots_store()?;
         let MemberUpdateRequest { id, peer_ur_ls } = request.into_inner();
-        let updated = self.0.store.update_member(id, peer_ur_ls);
+        let updated = store.update_member(id, peer_ur_ls);
         updated.await.map_err(status)?;
         Ok(Response::new(MemberUpdateResponse {
             header: self.0.header_now(),
@@ -96,7 +100,8 @@ impl Cluster for ClusterService {
     }
 
     async fn member_promote(&self, request: Request<MemberPromoteRequest>) -> Answer<MemberPromoteResponse> {
-        let promoted = self.0.store.promote_member(request.into_inner().id);
+        let store = Client::of(&self.0, &request).roots_store()?;
+        let promoted = store.promote_member(request.into_inner().id);
         promoted.await.map_err(status)?;
         Ok(Response::new(MemberPromoteResponse {
             header: self.0.header_now(),

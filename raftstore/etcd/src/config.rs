@@ -15,6 +15,12 @@ pub struct EtcdConfig {
     pub watch_progress_interval: Duration,
     /// The store's election timeout; streams that require a leader outlast three of them without one.
     pub election_timeout: Duration,
+    /// Whether a client with a certificate and without a token is the user that the certificate's common name names.
+    pub client_cert_auth: bool,
+    /// How long a token lives; where it is used, from its last use.
+    pub token_ttl: Duration,
+    /// What hashing a password costs: the logarithm of the rounds, 4 to 31.
+    pub bcrypt_cost: u32,
 }
 
 impl EtcdConfig {
@@ -25,6 +31,9 @@ impl EtcdConfig {
             advertised_client_urls,
             watch_progress_interval: limits::WATCH_PROGRESS_INTERVAL,
             election_timeout: Duration::from_millis(500),
+            client_cert_auth: true,
+            token_ttl: limits::TOKEN_TTL,
+            bcrypt_cost: limits::BCRYPT_COST,
         }
     }
 

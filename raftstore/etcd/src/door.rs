@@ -4,18 +4,24 @@ use std::sync::{Arc, OnceLock};
 
 use proto::etcd::etcdserverpb::ResponseHeader;
 use raftstore::{Leadership, Store};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, metadata::MetadataMap};
 
-use crate::{EtcdConfig, Refusal};
+use crate::{EtcdConfig, Refusal, limits, token::Tokens};
 
 /// Clients set this header to `true` to be refused, rather than wait, where there is no leader.
 pub(crate) const REQUIRE_LEADER: &str = "hasleader";
 
 /// Shared by all services of a listener.
 pub(crate) struct Door {
+    /// The member's own: judges nobody. What is a client's goes through [`Client`](crate::client::Client).
     pub store: Store,
+    /// The same for somebody unknown.
+    pub nobodys_store: Store,
+    pub tokens: Tokens,
+    /// Turns of hashing passwords.
+    pub hashing: Semaphore,
     pub config: EtcdConfig,
     pub stop: CancellationToken,
     leadership: watch::Receiver<Leadership>,
@@ -29,7 +35,10 @@ impl Door {
     pub fn new(store: Store, config: EtcdConfig, stop: CancellationToken) -> Arc<Self> {
         let leadership = store.leadership();
         Arc::new(Self {
+            nobodys_store: store.on_behalf_of(Arc::default()),
             store,
+            tokens: Tokens::new(config.token_ttl),
+            hashing: Semaphore::new(limits::HASHES_AT_A_TIME),
             config,
             stop,
             leadership,

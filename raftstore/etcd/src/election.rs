@@ -15,6 +15,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     Refusal,
+    client::Client,
     door::Door,
     error::status,
     queue::{self, Place, Waiting},
@@ -45,13 +46,14 @@ fn claimed(leader: Option<LeaderKey>) -> Result<Place, Status> {
 #[tonic::async_trait]
 impl Election for ElectionService {
     async fn campaign(&self, request: Request<CampaignRequest>) -> Answer<CampaignResponse> {
+        let client = Client::of(&self.0, &request);
         let CampaignRequest { name, lease, value } = request.into_inner();
-        let (place, found) = queue::join(&self.0, &name, lease, value.clone()).await?;
-        let waiting = Waiting::new(self.0.clone(), place.clone());
-        if found.is_some_and(|found| found.value != value) && !queue::set(&self.0, &place, value).await? {
+        let (place, found) = queue::join(&client, &name, lease, value.clone()).await?;
+        let waiting = Waiting::new(&client, place.clone());
+        if found.is_some_and(|found| found.value != value) && !queue::set(&client, &place, value).await? {
             return Err(not_leader());
         }
-        queue::wait(&self.0, &name, &place).await?;
+        queue::wait(&client, &name, &place).await?;
         waiting.keep();
         let Place {
             key,
@@ -66,8 +68,9 @@ impl Election for ElectionService {
     }
 
     async fn proclaim(&self, request: Request<ProclaimRequest>) -> Answer<ProclaimResponse> {
+        let client = Client::of(&self.0, &request);
         let ProclaimRequest { leader, value } = request.into_inner();
-        if !queue::set(&self.0, &claimed(leader)?, value).await? {
+        if !queue::set(&client, &claimed(leader)?, value).await? {
             return Err(not_leader());
         }
         Ok(Response::new(ProclaimResponse {
@@ -76,7 +79,8 @@ impl Election for ElectionService {
     }
 
     async fn leader(&self, request: Request<LeaderRequest>) -> Answer<LeaderResponse> {
-        let (first, revision) = queue::first(&self.0, &request.into_inner().name, 0).await?;
+        let client = Client::of(&self.0, &request);
+        let (first, revision) = queue::first(&client, &request.into_inner().name, 0).await?;
         let kv = first.ok_or_else(|| Status::unknown("election: no leader"))?;
         Ok(Response::new(LeaderResponse {
             header: self.0.header(revision),
@@ -87,8 +91,9 @@ impl Election for ElectionService {
     type ObserveStream = Pin<Box<dyn Stream<Item = Result<LeaderResponse, Status>> + Send>>;
 
     async fn observe(&self, request: Request<LeaderRequest>) -> Answer<Self::ObserveStream> {
+        let client = Client::of(&self.0, &request);
         let name = request.into_inner().name;
-        let (leader, revision) = queue::first(&self.0, &name, 0).await?;
+        let (leader, revision) = queue::first(&client, &name, 0).await?;
         let key = queue::prefix(&name);
         let range_end = mvcc::prefix_end(&key).into();
         let spec = WatchSpec {
@@ -96,7 +101,7 @@ impl Election for ElectionService {
             range_end,
             start_revision: revision + 1,
         };
-        let watcher = self.0.store.watch(spec).await.map_err(status)?;
+        let watcher = client.store()?.watch(spec).await.map_err(status)?;
         let start = leader.clone().map(|kv| {
             Ok(LeaderResponse {
                 header: self.0.header(revision),
@@ -104,7 +109,7 @@ impl Election for ElectionService {
             })
         });
         let observer = Observer {
-            door: self.0.clone(),
+            client,
             name: name.to_vec(),
             watcher,
             leader,
@@ -125,8 +130,9 @@ impl Election for ElectionService {
     }
 
     async fn resign(&self, request: Request<ResignRequest>) -> Answer<ResignResponse> {
+        let store = Client::of(&self.0, &request).store()?;
         let place = claimed(request.into_inner().leader)?;
-        queue::leave(&self.0, &place.key, place.revision).await?;
+        queue::leave(&store, &place.key, place.revision).await?;
         Ok(Response::new(ResignResponse {
             header: self.0.header_now(),
         }))
@@ -135,7 +141,7 @@ impl Election for ElectionService {
 
 /// Follows an election: every value its leaders proclaim, in order.
 struct Observer {
-    door: Arc<Door>,
+    client: Client,
     name: Vec<u8>,
     watcher: Watcher,
     leader: Option<KeyValue>,
@@ -167,13 +173,13 @@ impl Observer {
                 continue;
             }
             self.leader = if event.is_delete() {
-                queue::first(&self.door, &self.name, block.revision).await?.0
+                queue::first(&self.client, &self.name, block.revision).await?.0
             } else {
                 Some(event.entry.to_kv())
             };
             if let Some(kv) = &self.leader {
                 responses.push(LeaderResponse {
-                    header: self.door.header(block.revision),
+                    header: self.client.door.header(block.revision),
                     kv: Some(kv.clone()),
                 });
             }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use mvcc::DeterministicError;
+use mvcc::{AuthRefusal, DeterministicError};
 use tonic::{Code, Status};
 
 /// An error of serving the door, for the operator.
@@ -138,6 +138,28 @@ impl From<DeterministicError> for Refusal {
             DeterministicError::LeaseTtlTooLarge => Refusal::LeaseTtlTooLarge,
             DeterministicError::NoSpace => Refusal::NoSpace,
             DeterministicError::Corrupt => Refusal::Corrupt,
+            DeterministicError::Auth(refusal) => refusal.into(),
+        }
+    }
+}
+
+impl From<AuthRefusal> for Refusal {
+    fn from(refusal: AuthRefusal) -> Self {
+        match refusal {
+            AuthRefusal::UserEmpty => Refusal::UserEmpty,
+            AuthRefusal::UserExists => Refusal::UserAlreadyExists,
+            AuthRefusal::UserNotFound => Refusal::UserNotFound,
+            AuthRefusal::RoleEmpty => Refusal::RoleEmpty,
+            AuthRefusal::RoleExists => Refusal::RoleAlreadyExists,
+            AuthRefusal::RoleNotFound => Refusal::RoleNotFound,
+            AuthRefusal::RootUserMissing => Refusal::RootUserNotExist,
+            AuthRefusal::RootRoleMissing => Refusal::RootRoleNotExist,
+            AuthRefusal::PermissionNotGiven => Refusal::PermissionNotGiven,
+            AuthRefusal::PermissionDenied => Refusal::PermissionDenied,
+            AuthRefusal::RoleNotGranted => Refusal::RoleNotGranted,
+            AuthRefusal::PermissionNotGranted => Refusal::PermissionNotGranted,
+            AuthRefusal::OldRevision => Refusal::AuthOldRevision,
+            AuthRefusal::BadChange => Refusal::InvalidAuthManagement,
         }
     }
 }

@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     Refusal,
+    client::Client,
     door::Door,
     error::{status, unimplemented},
     limits,
@@ -36,12 +37,13 @@ fn check_size(request: &impl Message) -> Result<(), Status> {
 }
 
 impl KvService {
-    async fn read(&self, request: RangeRequest) -> Result<RangeResponse, Status> {
-        validate::range(&request).map_err(refused)?;
-        if !request.serializable {
+    async fn read(&self, request: Request<RangeRequest>) -> Result<RangeResponse, Status> {
+        validate::range(request.get_ref()).map_err(refused)?;
+        if !request.get_ref().serializable {
             self.0.require_voter()?;
         }
-        let mut response = self.0.store.range(request).await.map_err(status)?;
+        let store = Client::of(&self.0, &request).store()?;
+        let mut response = store.range(request.into_inner()).await.map_err(status)?;
         self.0.stamp(&mut response.header);
         Ok(response)
     }
@@ -50,18 +52,18 @@ impl KvService {
 #[tonic::async_trait]
 impl Kv for KvService {
     async fn range(&self, request: Request<RangeRequest>) -> Answer<RangeResponse> {
-        self.read(request.into_inner()).await.map(Response::new)
+        self.read(request).await.map(Response::new)
     }
 
     type RangeStreamStream = std::pin::Pin<Box<dyn Stream<Item = Result<RangeStreamResponse, Status>> + Send>>;
 
     async fn range_stream(&self, request: Request<RangeRequest>) -> Answer<Self::RangeStreamStream> {
-        let request = request.into_inner();
-        let sorted = request.sort_order() != SortOrder::None || request.sort_target() != SortTarget::Key;
-        let filtered = request.min_mod_revision != 0
-            || request.max_mod_revision != 0
-            || request.min_create_revision != 0
-            || request.max_create_revision != 0;
+        let asked = request.get_ref();
+        let sorted = asked.sort_order() != SortOrder::None || asked.sort_target() != SortTarget::Key;
+        let filtered = asked.min_mod_revision != 0
+            || asked.max_mod_revision != 0
+            || asked.min_create_revision != 0
+            || asked.max_create_revision != 0;
         if sorted || filtered {
             return Err(unimplemented(
                 "a streamed range with an order or revision filters",
@@ -75,34 +77,35 @@ impl Kv for KvService {
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Answer<PutResponse> {
-        let request = request.into_inner();
-        validate::put(&request).map_err(refused)?;
-        check_size(&request)?;
-        let mut response = self.0.store.put(request).await.map_err(status)?;
+        validate::put(request.get_ref()).map_err(refused)?;
+        check_size(request.get_ref())?;
+        let store = Client::of(&self.0, &request).store()?;
+        let mut response = store.put(request.into_inner()).await.map_err(status)?;
         self.0.stamp(&mut response.header);
         Ok(Response::new(response))
     }
 
     async fn delete_range(&self, request: Request<DeleteRangeRequest>) -> Answer<DeleteRangeResponse> {
-        let request = request.into_inner();
-        validate::delete_range(&request).map_err(refused)?;
-        check_size(&request)?;
-        let mut response = self.0.store.delete_range(request).await.map_err(status)?;
+        validate::delete_range(request.get_ref()).map_err(refused)?;
+        check_size(request.get_ref())?;
+        let store = Client::of(&self.0, &request).store()?;
+        let mut response = store.delete_range(request.into_inner()).await.map_err(status)?;
         self.0.stamp(&mut response.header);
         Ok(Response::new(response))
     }
 
     async fn txn(&self, request: Request<TxnRequest>) -> Answer<TxnResponse> {
-        let request = request.into_inner();
-        validate::txn(&request, limits::TXN_OPERATIONS_MAX).map_err(refused)?;
-        check_size(&request)?;
-        let mut response = self.0.store.txn(request).await.map_err(status)?;
+        validate::txn(request.get_ref(), limits::TXN_OPERATIONS_MAX).map_err(refused)?;
+        check_size(request.get_ref())?;
+        let store = Client::of(&self.0, &request).store()?;
+        let mut response = store.txn(request.into_inner()).await.map_err(status)?;
         self.0.stamp(&mut response.header);
         Ok(Response::new(response))
     }
 
     async fn compact(&self, request: Request<CompactionRequest>) -> Answer<CompactionResponse> {
-        let mut response = self.0.store.compact(request.into_inner()).await.map_err(status)?;
+        let store = Client::of(&self.0, &request).roots_store()?;
+        let mut response = store.compact(request.into_inner()).await.map_err(status)?;
         self.0.stamp(&mut response.header);
         Ok(Response::new(response))
     }

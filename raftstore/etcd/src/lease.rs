@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     Refusal,
+    client::Client,
     door::{Door, requires_leader},
     error::status,
     services::etcdserverpb::lease_server::Lease,
@@ -23,13 +24,15 @@ type Answer<T> = Result<Response<T>, Status>;
 #[tonic::async_trait]
 impl Lease for LeaseService {
     async fn lease_grant(&self, request: Request<LeaseGrantRequest>) -> Answer<LeaseGrantResponse> {
-        let mut response = self.0.store.lease_grant(request.into_inner()).await.map_err(status)?;
+        let store = Client::of(&self.0, &request).store()?;
+        let mut response = store.lease_grant(request.into_inner()).await.map_err(status)?;
         self.0.stamp(&mut response.header);
         Ok(Response::new(response))
     }
 
     async fn lease_revoke(&self, request: Request<LeaseRevokeRequest>) -> Answer<LeaseRevokeResponse> {
-        let mut response = self.0.store.lease_revoke(request.into_inner()).await.map_err(status)?;
+        let store = Client::of(&self.0, &request).store()?;
+        let mut response = store.lease_revoke(request.into_inner()).await.map_err(status)?;
         self.0.stamp(&mut response.header);
         Ok(Response::new(response))
     }
@@ -41,34 +44,33 @@ impl Lease for LeaseService {
         request: Request<Streaming<LeaseKeepAliveRequest>>,
     ) -> Answer<Self::LeaseKeepAliveStream> {
         let required = requires_leader(request.metadata());
-        let state = (self.0.clone(), request.into_inner());
-        let answers = stream::try_unfold(state, move |(door, mut requests)| async move {
+        let client = Client::of(&self.0, &request);
+        let state = (client, request.into_inner());
+        let answers = stream::try_unfold(state, move |(client, mut requests)| async move {
+            let door = &client.door;
             let request = tokio::select! {
                 request = requests.message() => request?,
                 () = door.leader_lost(required) => return Err(Refusal::NoLeader.into()),
                 () = door.stop.cancelled() => return Err(Refusal::Stopped.into()),
             };
             let Some(request) = request else { return Ok(None) };
-            let mut response = door.store.lease_keep_alive(request.id).await.map_err(status)?;
+            let mut response = client.store()?.lease_keep_alive(request.id).await.map_err(status)?;
             door.stamp(&mut response.header);
-            Ok(Some((response, (door, requests))))
+            Ok(Some((response, (client, requests))))
         });
         Ok(Response::new(Box::pin(answers)))
     }
 
     async fn lease_time_to_live(&self, request: Request<LeaseTimeToLiveRequest>) -> Answer<LeaseTimeToLiveResponse> {
-        let mut response = self
-            .0
-            .store
-            .lease_time_to_live(request.into_inner())
-            .await
-            .map_err(status)?;
+        let store = Client::of(&self.0, &request).store()?;
+        let mut response = store.lease_time_to_live(request.into_inner()).await.map_err(status)?;
         self.0.stamp(&mut response.header);
         Ok(Response::new(response))
     }
 
-    async fn lease_leases(&self, _request: Request<LeaseLeasesRequest>) -> Answer<LeaseLeasesResponse> {
-        let mut response = self.0.store.leases().await.map_err(status)?;
+    async fn lease_leases(&self, request: Request<LeaseLeasesRequest>) -> Answer<LeaseLeasesResponse> {
+        let store = Client::of(&self.0, &request).store()?;
+        let mut response = store.leases().await.map_err(status)?;
         self.0.stamp(&mut response.header);
         Ok(Response::new(response))
     }

@@ -13,12 +13,15 @@
 //! - Requests are checked before they reach the log, with etcd's codes and texts.
 //! - A watch never loses, repeats or reorders events, and never splits a revision unless the client asked for fragments.
 //! - A slow client holds up nothing but itself.
+//! - What is done for a client is done through the store as that client may use it ([`client`]), never through the member's
+//!   own.
 //!
 //! # Left out
-//! Authentication and roles (users are told by their certificates; `AuthStatus` says so), Downgrade, and the JSON gateway. Each answers `Unimplemented` and says what to use instead.
+//! Downgrade and the JSON gateway. Each answers `Unimplemented` and says what to use instead.
 
 mod auth;
 mod bolt;
+mod client;
 mod cluster;
 mod config;
 mod door;
@@ -35,6 +38,7 @@ mod metrics;
 mod queue;
 mod server;
 mod snapshot;
+mod token;
 mod watch;
 
 pub use config::EtcdConfig;

@@ -34,6 +34,17 @@ pub const SNAPSHOT_CHUNKS_QUEUED_MAX: usize = 8;
 /// The lease of a lock or candidate that came without one, as etcd's.
 pub const SESSION_TTL_SECONDS: i64 = 60;
 
+/// How long a token lives, as etcd's.
+pub const TOKEN_TTL: Duration = Duration::from_secs(300);
+/// Tokens whose last use is remembered; others end by their own time.
+pub const TOKENS_TRACKED_MAX: usize = 65_536;
+/// What signs tokens.
+pub const TOKEN_SECRET_BYTES: usize = 32;
+/// What hashing a password costs, as etcd's.
+pub const BCRYPT_COST: u32 = 10;
+/// Passwords hashed at a time; more would starve everything else.
+pub const HASHES_AT_A_TIME: usize = 2;
+
 /// Connections of one listener.
 pub const CONNECTIONS_MAX: usize = 16_384;
 /// A TLS handshake must be finished within this time.

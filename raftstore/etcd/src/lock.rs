@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     Refusal,
+    client::Client,
     door::Door,
     error::status,
     queue::{self, Waiting},
@@ -22,10 +23,11 @@ pub(crate) struct LockService(pub Arc<Door>);
 #[tonic::async_trait]
 impl Lock for LockService {
     async fn lock(&self, request: Request<LockRequest>) -> Result<Response<LockResponse>, Status> {
+        let client = Client::of(&self.0, &request);
         let LockRequest { name, lease } = request.into_inner();
-        let (place, _) = queue::join(&self.0, &name, lease, Bytes::new()).await?;
-        let waiting = Waiting::new(self.0.clone(), place.clone());
-        queue::wait(&self.0, &name, &place).await?;
+        let (place, _) = queue::join(&client, &name, lease, Bytes::new()).await?;
+        let waiting = Waiting::new(&client, place.clone());
+        queue::wait(&client, &name, &place).await?;
         waiting.keep();
         Ok(Response::new(LockResponse {
             header: self.0.header_now(),
@@ -34,6 +36,7 @@ impl Lock for LockService {
     }
 
     async fn unlock(&self, request: Request<UnlockRequest>) -> Result<Response<UnlockResponse>, Status> {
+        let store = Client::of(&self.0, &request).store()?;
         let key = request.into_inner().key;
         if key.is_empty() {
             return Err(Refusal::EmptyKey.into());
@@ -42,7 +45,7 @@ impl Lock for LockService {
             key,
             ..Default::default()
         };
-        let mut response = self.0.store.delete_range(delete).await.map_err(status)?;
+        let mut response = store.delete_range(delete).await.map_err(status)?;
         self.0.stamp(&mut response.header);
         Ok(Response::new(UnlockResponse {
             header: response.header,

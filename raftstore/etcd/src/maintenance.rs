@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     CLUSTER_VERSION, Refusal, VERSION,
+    client::Client,
     door::Door,
     error::{status, unimplemented},
     limits,
@@ -30,8 +31,8 @@ type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl Maintenance for MaintenanceService {
-    async fn status(&self, _request: Request<StatusRequest>) -> Answer<StatusResponse> {
-        let state = self.0.store.status();
+    async fn status(&self, request: Request<StatusRequest>) -> Answer<StatusResponse> {
+        let state = Client::of(&self.0, &request).somebodys_store()?.status();
         let size = i64::try_from(state.size_bytes).unwrap_or(i64::MAX);
         let mut errors = state.errors;
         if state.leader.is_none() {
@@ -64,21 +65,24 @@ impl Maintenance for MaintenanceService {
     }
 
     async fn alarm(&self, request: Request<AlarmRequest>) -> Answer<AlarmResponse> {
-        let mut response = self.0.store.alarm(request.into_inner()).await.map_err(status)?;
+        let store = Client::of(&self.0, &request).store()?;
+        let mut response = store.alarm(request.into_inner()).await.map_err(status)?;
         self.0.stamp(&mut response.header);
         Ok(Response::new(response))
     }
 
     /// There is nothing to do: space is reclaimed in the background.
-    async fn defragment(&self, _request: Request<DefragmentRequest>) -> Answer<DefragmentResponse> {
+    async fn defragment(&self, request: Request<DefragmentRequest>) -> Answer<DefragmentResponse> {
+        Client::of(&self.0, &request).roots_store()?;
         Ok(Response::new(DefragmentResponse {
             header: self.0.header_now(),
         }))
     }
 
     /// Says whether members agree, as etcd's; the value is another one, for etcd hashes its file format too.
-    async fn hash(&self, _request: Request<HashRequest>) -> Answer<HashResponse> {
-        let hashed = self.0.store.hash().await.map_err(status)?;
+    async fn hash(&self, request: Request<HashRequest>) -> Answer<HashResponse> {
+        let store = Client::of(&self.0, &request).roots_store()?;
+        let hashed = store.hash().await.map_err(status)?;
         Ok(Response::new(HashResponse {
             header: self.0.header(hashed.current),
             hash: hashed.hash,
@@ -86,12 +90,8 @@ impl Maintenance for MaintenanceService {
     }
 
     async fn hash_kv(&self, request: Request<HashKvRequest>) -> Answer<HashKvResponse> {
-        let hashed = self
-            .0
-            .store
-            .hash_kv(request.into_inner().revision)
-            .await
-            .map_err(status)?;
+        let store = Client::of(&self.0, &request).roots_store()?;
+        let hashed = store.hash_kv(request.into_inner().revision).await.map_err(status)?;
         Ok(Response::new(HashKvResponse {
             header: self.0.header(hashed.current),
             hash: hashed.hash,
@@ -105,19 +105,21 @@ impl Maintenance for MaintenanceService {
 
     type SnapshotStream = Pin<Box<dyn Stream<Item = Result<SnapshotResponse, Status>> + Send>>;
 
-    async fn snapshot(&self, _request: Request<SnapshotRequest>) -> Answer<Self::SnapshotStream> {
+    async fn snapshot(&self, request: Request<SnapshotRequest>) -> Answer<Self::SnapshotStream> {
+        let store = Client::of(&self.0, &request).roots_store()?;
         let (client, responses) = mpsc::channel(limits::SNAPSHOT_CHUNKS_QUEUED_MAX);
-        tokio::spawn(snapshot::send(self.0.store.clone(), client));
+        tokio::spawn(snapshot::send(store, client));
         Ok(Response::new(Box::pin(ReceiverStream::new(responses))))
     }
 
     async fn move_leader(&self, request: Request<MoveLeaderRequest>) -> Answer<MoveLeaderResponse> {
+        let store = Client::of(&self.0, &request).roots_store()?;
         let target = request.into_inner().target_id;
         if !self.0.is_leading() {
             return Err(Refusal::NotLeader.into());
         }
         if target != self.0.member_id() {
-            self.0.store.transfer_leadership(target).await.map_err(status)?;
+            store.transfer_leadership(target).await.map_err(status)?;
         }
         Ok(Response::new(MoveLeaderResponse {
             header: self.0.header_now(),

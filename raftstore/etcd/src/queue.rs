@@ -6,8 +6,6 @@
 //! departure wakes one waiter only; then it looks again, because that one may have left from the middle. The lease's end
 //! deletes the key of whoever died.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use proto::etcd::{
     etcdserverpb::{
@@ -19,10 +17,10 @@ use proto::etcd::{
     },
     mvccpb::KeyValue,
 };
-use raftstore::{Delivery, WatchSpec};
+use raftstore::{Delivery, Store, WatchSpec};
 use tonic::Status;
 
-use crate::{door::Door, error::status, limits};
+use crate::{client::Client, error::status, limits};
 
 /// A place in a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +38,8 @@ pub fn prefix(name: &[u8]) -> Bytes {
 
 /// Takes a place, or finds the one this lease has already; with it the value found there. Without a lease, one is made
 /// that ends by itself.
-pub async fn join(door: &Door, name: &[u8], lease: i64, value: Bytes) -> Result<(Place, Option<KeyValue>), Status> {
-    let lease = if lease == 0 { new_lease(door).await? } else { lease };
+pub async fn join(client: &Client, name: &[u8], lease: i64, value: Bytes) -> Result<(Place, Option<KeyValue>), Status> {
+    let lease = if lease == 0 { new_lease(client).await? } else { lease };
     let key = Bytes::from([&prefix(name)[..], format!("{lease:x}").as_bytes()].concat());
     let put = PutRequest {
         key: key.clone(),
@@ -54,7 +52,7 @@ pub async fn join(door: &Door, name: &[u8], lease: i64, value: Bytes) -> Result<
         ..Default::default()
     };
     let response = guarded(
-        door,
+        &client.store()?,
         &key,
         0,
         Request::RequestPut(put),
@@ -80,17 +78,17 @@ pub async fn join(door: &Door, name: &[u8], lease: i64, value: Bytes) -> Result<
     ))
 }
 
-async fn new_lease(door: &Door) -> Result<i64, Status> {
+async fn new_lease(client: &Client) -> Result<i64, Status> {
     let request = LeaseGrantRequest {
         ttl: limits::SESSION_TTL_SECONDS,
         id: 0,
     };
-    Ok(door.store.lease_grant(request).await.map_err(status)?.id)
+    Ok(client.store()?.lease_grant(request).await.map_err(status)?.id)
 }
 
 /// Does `then` if `key` was created at `revision` (0: does not exist), else `otherwise`.
 async fn guarded(
-    door: &Door,
+    store: &Store,
     key: &Bytes,
     revision: i64,
     then: Request,
@@ -109,39 +107,43 @@ async fn guarded(
         success: ops(Some(then)),
         failure: ops(otherwise),
     };
-    door.store.txn(request).await.map_err(status)
+    store.txn(request).await.map_err(status)
 }
 
 /// Sets the value of a place that is still held; `false` if it is not.
-pub async fn set(door: &Door, place: &Place, value: Bytes) -> Result<bool, Status> {
+pub async fn set(client: &Client, place: &Place, value: Bytes) -> Result<bool, Status> {
     let put = PutRequest {
         key: place.key.clone(),
         value,
         lease: place.lease,
         ..Default::default()
     };
-    Ok(
-        guarded(door, &place.key, place.revision, Request::RequestPut(put), None)
-            .await?
-            .succeeded,
+    Ok(guarded(
+        &client.store()?,
+        &place.key,
+        place.revision,
+        Request::RequestPut(put),
+        None,
     )
+    .await?
+    .succeeded)
 }
 
 /// Gives up a place; having lost it already is fine.
-pub async fn leave(door: &Door, key: &Bytes, revision: i64) -> Result<(), Status> {
+pub async fn leave(store: &Store, key: &Bytes, revision: i64) -> Result<(), Status> {
     let delete = DeleteRangeRequest {
         key: key.clone(),
         ..Default::default()
     };
-    guarded(door, key, revision, Request::RequestDeleteRange(delete), None)
+    guarded(store, key, revision, Request::RequestDeleteRange(delete), None)
         .await
         .map(drop)
 }
 
 /// The first of a queue, now or at a revision; and the revision this is true of.
-pub async fn first(door: &Door, name: &[u8], revision: i64) -> Result<(Option<KeyValue>, i64), Status> {
+pub async fn first(client: &Client, name: &[u8], revision: i64) -> Result<(Option<KeyValue>, i64), Status> {
     edge(
-        door,
+        client,
         name,
         RangeRequest {
             revision,
@@ -153,12 +155,12 @@ pub async fn first(door: &Door, name: &[u8], revision: i64) -> Result<(Option<Ke
 }
 
 /// The key with the smallest or largest create revision among those `request` lets through.
-async fn edge(door: &Door, name: &[u8], mut request: RangeRequest) -> Result<(Option<KeyValue>, i64), Status> {
+async fn edge(client: &Client, name: &[u8], mut request: RangeRequest) -> Result<(Option<KeyValue>, i64), Status> {
     request.key = prefix(name);
     request.range_end = mvcc::prefix_end(&request.key).into();
     request.sort_target = SortTarget::Create.into();
     request.limit = 1;
-    let response = door.store.range(request).await.map_err(status)?;
+    let response = client.store()?.range(request).await.map_err(status)?;
     Ok((
         response.kvs.into_iter().next(),
         response.header.map_or(0, |header| header.revision),
@@ -166,22 +168,22 @@ async fn edge(door: &Door, name: &[u8], mut request: RangeRequest) -> Result<(Op
 }
 
 /// Waits until `place` is first. Fails if it was lost meanwhile.
-pub async fn wait(door: &Door, name: &[u8], place: &Place) -> Result<(), Status> {
+pub async fn wait(client: &Client, name: &[u8], place: &Place) -> Result<(), Status> {
     loop {
         let earlier = RangeRequest {
             max_create_revision: place.revision - 1,
             sort_order: SortOrder::Descend.into(),
             ..Default::default()
         };
-        let (before, revision) = edge(door, name, earlier).await?;
+        let (before, revision) = edge(client, name, earlier).await?;
         let Some(before) = before else { break };
-        deleted(door, before.key, revision + 1).await?;
+        deleted(client, before.key, revision + 1).await?;
     }
     let own = RangeRequest {
         key: place.key.clone(),
         ..Default::default()
     };
-    let own = door.store.range(own).await.map_err(status)?;
+    let own = client.store()?.range(own).await.map_err(status)?;
     match own.kvs.first() {
         Some(kv) if kv.create_revision == place.revision => Ok(()),
         _ => Err(Status::unknown("mutex: session is expired")),
@@ -189,13 +191,13 @@ pub async fn wait(door: &Door, name: &[u8], place: &Place) -> Result<(), Status>
 }
 
 /// Returns once `key` is deleted, or when it is worth looking again.
-async fn deleted(door: &Door, key: Bytes, start_revision: i64) -> Result<(), Status> {
+async fn deleted(client: &Client, key: Bytes, start_revision: i64) -> Result<(), Status> {
     let spec = WatchSpec {
         key,
         range_end: Bytes::new(),
         start_revision,
     };
-    let mut watcher = door.store.watch(spec).await.map_err(status)?;
+    let mut watcher = client.store()?.watch(spec).await.map_err(status)?;
     loop {
         match watcher.next().await.map_err(status)? {
             Delivery::Blocks { blocks, .. } => {
@@ -212,14 +214,15 @@ async fn deleted(door: &Door, key: Bytes, start_revision: i64) -> Result<(), Sta
 
 /// Leaves the queue unless [`Waiting::keep`] was called: a client that goes away must not block those behind it.
 pub struct Waiting {
-    door: Arc<Door>,
+    /// The member's own: who joined may be unknown by now, and leaving is what was agreed on.
+    store: Store,
     place: Option<Place>,
 }
 
 impl Waiting {
-    pub fn new(door: Arc<Door>, place: Place) -> Self {
+    pub fn new(client: &Client, place: Place) -> Self {
         Self {
-            door,
+            store: client.door.store.clone(),
             place: Some(place),
         }
     }
@@ -233,9 +236,9 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         let Some(place) = self.place.take() else { return };
-        let door = self.door.clone();
+        let store = self.store.clone();
         tokio::spawn(async move {
-            if let Err(error) = leave(&door, &place.key, place.revision).await {
+            if let Err(error) = leave(&store, &place.key, place.revision).await {
                 tracing::debug!(%error, "an abandoned place in a queue stays until its lease ends");
             }
         });

@@ -24,6 +24,7 @@ use tower::Service;
 use crate::{
     Error, EtcdConfig, Refusal,
     auth::AuthService,
+    client::CommonName,
     cluster::ClusterService,
     door::{Door, REQUIRE_LEADER},
     election::ElectionService,
@@ -143,18 +144,31 @@ impl Entrance {
             return;
         }
         let Some(tls) = &self.tls else {
-            return self.http(stream, routes).await;
+            return self.http(stream, routes, None).await;
         };
         match tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.http(stream, routes).await,
+            Ok(Ok(stream)) => {
+                // Verified, if there is one: the configuration lets no other in.
+                let certificates = stream.get_ref().1.peer_certificates();
+                let name = certificates.and_then(|chain| CommonName::of(chain.first()?));
+                self.http(stream, routes, name).await;
+            }
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake with an etcd client failed"),
             Err(_) => tracing::debug!("an etcd client did not finish its TLS handshake"),
         }
     }
 
-    async fn http(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, routes: &Routes) {
-        let service = service_fn(|request| {
+    async fn http(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        routes: &Routes,
+        name: Option<CommonName>,
+    ) {
+        let service = service_fn(|mut request: Request<Incoming>| {
             let (door, routes) = (self.door.clone(), routes.clone());
+            if let Some(name) = &name {
+                request.extensions_mut().insert(name.clone());
+            }
             async move { Ok::<_, Infallible>(answer(&door, routes, request).await) }
         });
         let builder = protocol();

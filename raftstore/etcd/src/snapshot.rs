@@ -3,14 +3,15 @@
 //! The file is spooled to the directory for temporary files (a member sets its data directory): its first page says where its
 //! last one is. One snapshot is made at a time; others wait.
 //!
-//! Left out: the members (a restored etcd gets new ones) and users.
+//! Left out: the members; a restored etcd gets new ones.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mvcc::{Dump, RowSink};
+use mvcc::{Auth, Dump, RowSink};
+use prost::Message;
 use proto::etcd::etcdserverpb::SnapshotResponse;
 use raftstore::Store;
 use ring::digest;
@@ -82,15 +83,7 @@ async fn try_send(store: Store, client: &mpsc::Sender<Answer>) -> Result<(), Sta
 }
 
 /// Buckets that etcd expects and that have nothing to say here.
-const EMPTY_BUCKETS: [&[u8]; 7] = [
-    b"alarm",
-    b"auth",
-    b"authRoles",
-    b"authUsers",
-    b"cluster",
-    b"members",
-    b"members_removed",
-];
+const EMPTY_BUCKETS: [&[u8]; 4] = [b"alarm", b"cluster", b"members", b"members_removed"];
 
 /// Adds everything but the keys, which are there.
 fn complete(mut bolt: Bolt<BufWriter<File>>, dump: &Dump) -> io::Result<(File, u64)> {
@@ -101,7 +94,7 @@ fn complete(mut bolt: Bolt<BufWriter<File>>, dump: &Dump) -> io::Result<(File, u
             ttl: lease.ttl_s,
             remaining_ttl: lease.remaining_ttl_s,
         };
-        bolt.row(&lease.id.to_be_bytes(), &prost::Message::encode_to_vec(&lease))?;
+        bolt.row(&lease.id.to_be_bytes(), &lease.encode_to_vec())?;
     }
     bolt.finish_bucket(b"lease")?;
     let applied = dump
@@ -116,6 +109,7 @@ fn complete(mut bolt: Bolt<BufWriter<File>>, dump: &Dump) -> io::Result<(File, u
     }
     bolt.row(b"term", &applied.1.to_be_bytes())?;
     bolt.finish_bucket(b"meta")?;
+    users(&mut bolt, dump.view.auth())?;
     for name in EMPTY_BUCKETS {
         bolt.finish_bucket(name)?;
     }
@@ -123,8 +117,22 @@ fn complete(mut bolt: Bolt<BufWriter<File>>, dump: &Dump) -> io::Result<(File, u
     Ok((file.into_inner().map_err(io::IntoInnerError::into_error)?, length))
 }
 
+fn users(bolt: &mut Bolt<BufWriter<File>>, auth: &Auth) -> io::Result<()> {
+    bolt.row(b"authEnabled", &[u8::from(auth.enabled())])?;
+    bolt.row(b"authRevision", &auth.revision().to_be_bytes())?;
+    bolt.finish_bucket(b"auth")?;
+    for role in auth.roles() {
+        bolt.row(&role.name, &role.encode_to_vec())?;
+    }
+    bolt.finish_bucket(b"authRoles")?;
+    for user in auth.users() {
+        bolt.row(&user.name, &user.encode_to_vec())?;
+    }
+    bolt.finish_bucket(b"authUsers")
+}
+
 /// etcd's record of a lease.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Clone, PartialEq, Message)]
 struct Lease {
     #[prost(int64, tag = "1")]
     id: i64,

@@ -54,13 +54,9 @@ async fn open(certificates: Option<&Path>) -> (SocketAddr, DropGuard) {
     });
     let stop = CancellationToken::new();
     let store = memory::store().await.unwrap();
-    tokio::spawn(serve(
-        listener,
-        tls,
-        store,
-        EtcdConfig::new("one", vec![]),
-        stop.clone(),
-    ));
+    let mut config = EtcdConfig::new("one", vec![]);
+    config.bcrypt_cost = 4;
+    tokio::spawn(serve(listener, tls, store, config, stop.clone()));
     (address, stop.drop_guard())
 }
 
@@ -81,11 +77,19 @@ fn etcdctl(address: SocketAddr, folder: &Path, identity: Option<&str>) -> Comman
             &file(&format!("{name}.key")),
         ]);
     }
-    command.args(["--command-timeout=5s", "--dial-timeout=5s", "endpoint", "status"]);
+    command.args(["--command-timeout=30s", "--dial-timeout=30s"]);
     command
 }
 
-async fn status(command: Command) -> Option<std::process::Output> {
+/// Runs `etcdctl`, with `endpoint status` if it was given nothing to do.
+async fn status(mut command: Command) -> Option<std::process::Output> {
+    if command
+        .get_args()
+        .last()
+        .is_some_and(|last| last == "--dial-timeout=30s")
+    {
+        command.args(["endpoint", "status"]);
+    }
     let output = tokio::process::Command::from(command).output().await;
     if output.is_err() {
         skip::skip("there is no etcdctl (Debian: etcd-client)");
@@ -170,4 +174,38 @@ async fn metrics_have_etcds_names() {
     ] {
         assert!(page.lines().any(|have| have == line), "{line} is not in {page}");
     }
+}
+
+/// With authentication enabled, a certificate's common name is a user; a token goes before it.
+#[tokio::test]
+async fn a_certificate_names_a_user() {
+    let certificates = certificates();
+    let (address, _stop) = open(Some(certificates.path())).await;
+    let run = async |line: &str| {
+        let mut command = etcdctl(address, certificates.path(), Some("client"));
+        command.args(line.split(' '));
+        status(command).await
+    };
+    for line in [
+        "user add client --no-password",
+        "role add mine",
+        "role grant-permission mine readwrite mine/ --prefix",
+        "user grant-role client mine",
+        "user add root:secret",
+        "user grant-role root root",
+        "auth enable",
+    ] {
+        let Some(output) = run(line).await else { return };
+        assert!(output.status.success(), "{line}: {output:?}");
+    }
+    assert!(run("put mine/a 1").await.unwrap().status.success());
+    let refused = run("put yours 1").await.unwrap();
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("permission denied"),
+        "{refused:?}"
+    );
+    assert!(run("--user=root:secret put yours 1").await.unwrap().status.success());
+    // A password that a user does not have is never right.
+    let refused = run("--user=client:x get mine/a").await.unwrap();
+    assert!(!refused.status.success(), "{refused:?}");
 }

@@ -8,13 +8,13 @@ use proto::{
         LeaseCheckpointRequest, LeaseCheckpointResponse, LeaseGrantRequest, LeaseGrantResponse, LeaseRevokeResponse,
         alarm_request::AlarmAction, request_op,
     },
-    raft::{self, Batch, request::Op},
+    raft::{self, AuthChange, AuthChanged, Batch, request::Op},
     state::Alarms,
 };
 
 use crate::{
-    Backend, Block, DeterministicError, Family, Fault, Lease, LeaseChange, LogId, RangeEnd, ReadError, Response,
-    WriteBatch,
+    Backend, Block, Caller, DeterministicError, Family, Fault, Lease, LeaseChange, LogId, RangeEnd, ReadError,
+    Response, WriteBatch,
     change::Change,
     encoding, limits, past,
     range::{self, Found},
@@ -93,6 +93,9 @@ impl<'a, B: Backend> Applier<'a, B> {
 
     fn dispatch(&mut self, request: &raft::Request) -> Result<Response, ReadError> {
         let op = request.op.as_ref().ok_or(DeterministicError::UnknownRequest)?;
+        Caller::new(self.state, request.identity.as_ref())
+            .request(request)
+            .map_err(DeterministicError::Auth)?;
         self.check_alarms(op)?;
         match op {
             Op::Put(request) => {
@@ -108,6 +111,7 @@ impl<'a, B: Backend> Applier<'a, B> {
             Op::LeaseRevoke(request) => Ok(Response::LeaseRevoke(self.revoke(request)?)),
             Op::LeaseCheckpoint(request) => Ok(Response::LeaseCheckpoint(self.checkpoint(request))),
             Op::Alarm(request) => Ok(Response::Alarm(self.alarm(request))),
+            Op::Auth(request) => Ok(Response::Auth(self.auth(request)?)),
         }
     }
 
@@ -266,6 +270,14 @@ impl<'a, B: Backend> Applier<'a, B> {
             header: range::header(self.state.revision),
             alarms: concerned,
         }
+    }
+
+    fn auth(&mut self, request: &AuthChange) -> Result<AuthChanged, DeterministicError> {
+        let change = request.change.as_ref().ok_or(DeterministicError::UnknownRequest)?;
+        self.state.auth.apply(change, &mut self.writes)?;
+        Ok(AuthChanged {
+            revision: self.state.revision,
+        })
     }
 
     fn listed(&self, kind: AlarmType) -> Vec<AlarmMember> {

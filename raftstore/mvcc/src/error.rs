@@ -3,6 +3,8 @@
 use proto::raft::{Refusal, refusal::Reason};
 use thiserror::Error;
 
+use crate::AuthRefusal;
+
 /// A refusal that is part of the replicated result: every member gives the same one for the same log entry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Error)]
 pub enum DeterministicError {
@@ -36,6 +38,8 @@ pub enum DeterministicError {
     NoSpace,
     #[error("corrupt cluster")]
     Corrupt,
+    #[error(transparent)]
+    Auth(#[from] AuthRefusal),
 }
 
 impl DeterministicError {
@@ -58,6 +62,7 @@ impl DeterministicError {
             Self::LeaseTtlTooLarge => (Reason::LeaseTtlTooLarge, 0),
             Self::NoSpace => (Reason::NoSpace, 0),
             Self::Corrupt => (Reason::Corrupt, 0),
+            Self::Auth(refusal) => (refusal.reason(), 0),
         };
         Refusal {
             reason: reason.into(),
@@ -88,6 +93,7 @@ impl DeterministicError {
             Reason::LeaseTtlTooLarge => Self::LeaseTtlTooLarge,
             Reason::NoSpace => Self::NoSpace,
             Reason::Corrupt => Self::Corrupt,
+            reason => AuthRefusal::from_reason(reason).map_or(Self::UnknownRequest, Self::Auth),
         }
     }
 }

@@ -121,7 +121,7 @@ fn anything_lives(rows: &impl Rows, view: &View, revision: i64) -> Result<bool, 
     Ok(revision < view.revision() && past::find(rows, &[], RangeEnd::Unbounded, revision, 0)?.count > 0)
 }
 
-/// Hashes what a view holds besides keys: leases and alarms.
+/// Hashes what a view holds besides keys: leases, alarms, users and roles.
 pub(crate) fn rest(crc: &mut Crc32c, view: &View) {
     crc.update(Family::Lease.name().as_bytes());
     for lease in view.leases() {
@@ -131,5 +131,13 @@ pub(crate) fn rest(crc: &mut Crc32c, view: &View) {
     crc.update(b"alarm");
     for alarm in view.alarms() {
         crc.update(&alarm.encode_to_vec());
+    }
+    crc.update(Family::Auth.name().as_bytes());
+    crc.update(&view.auth().to_record().encode_to_vec());
+    for user in view.auth().users() {
+        crc.update(&user.encode_to_vec());
+    }
+    for role in view.auth().roles() {
+        crc.update(&role.encode_to_vec());
     }
 }

@@ -17,7 +17,7 @@
 //! | `Latest` | key | revision, sub, create revision, version, lease |
 //! | `History` | key, revision descending | sub, create revision, version (0: tombstone), lease |
 //! | `Lease` | id | TTL, remaining TTL |
-//! | `Auth` | | reserved |
+//! | `Auth` | `auth`, or `user/` or `role/` and a name | whether authentication is on; etcd's `User`, `Role` |
 //! | `Meta` | name | applied log id, counters, alarms, compaction progress, the caller's own records |
 //!
 //! A range at an old revision is one seek in `History` a key, and one read of `Rev` a returned key.
@@ -34,10 +34,11 @@
 //!
 //! # Left out
 //!
-//! Lease timers (the leader's, outside), authentication, quotas, subtree counts (a `count` walks the range), and a bound on
+//! Lease timers (the leader's, outside), who a client is (the door's), quotas, subtree counts (a `count` walks the range), and a bound on
 //! the memory that values take: every live value is held.
 
 mod apply;
+mod auth;
 mod backend;
 mod blocks;
 mod change;
@@ -61,6 +62,7 @@ mod txn;
 pub mod validate;
 mod view;
 
+pub use auth::{Auth, AuthRefusal, Caller, ROOT, User};
 pub use backend::{
     Backend, Checkpoint, Direction, FAMILIES, Family, Installer, LogId, Rows, Step, WriteBatch, WriteOp,
 };

@@ -7,7 +7,7 @@ use imbl::OrdSet;
 use proto::state;
 
 use crate::{
-    Direction, Entry, Family, Fault, Lease, LogId, Rows, Step,
+    Direction, Entry, Family, Fault, Lease, LogId, Rows, Step, auth,
     encoding::{self, Place, parse_lease_key, parse_rev_key, rev_key},
     limits::WALK_BEFORE_SEEK_MAX,
     view::State,
@@ -28,6 +28,7 @@ pub(crate) fn state(rows: &impl Rows) -> Result<State, Fault> {
     if let Some(alarms) = record::<state::Alarms>(rows, encoding::ALARMS)? {
         state.alarms = Arc::new(alarms.alarms);
     }
+    state.auth = Arc::new(auth::load(rows)?);
     leases(rows, &mut state)?;
     index(rows, &mut state)?;
     Ok(state)

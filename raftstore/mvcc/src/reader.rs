@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use proto::etcd::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
+use proto::{
+    etcd::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, TxnResponse},
+    raft::Identity,
+};
 
 use crate::{
-    Backend, Blocks, DeterministicError, Dump, Fault, KvHash, RangeEnd, ReadError, RowSink, Rows, Swept, View,
-    WriteBatch, blocks,
+    AuthRefusal, Backend, Blocks, DeterministicError, Dump, Fault, KvHash, RangeEnd, ReadError, RowSink, Rows, Swept,
+    View, WriteBatch, blocks,
     change::Change,
     compact, dump, hash, load, past,
     range::{self, Found},
@@ -53,9 +56,10 @@ impl<B: Backend> Reader<B> {
         &self.backend
     }
 
-    /// Answers a range request at its revision, or at the latest.
-    pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, ReadError> {
+    /// Answers a range request at its revision, or at the latest, if who asks may read that.
+    pub fn range(&self, identity: Option<&Identity>, request: &RangeRequest) -> Result<RangeResponse, ReadError> {
         let view = self.view();
+        judged(view.caller(identity).range(&request.key, &request.range_end))?;
         if request.revision <= 0 || request.revision == view.revision() {
             return Ok(view.respond(request));
         }
@@ -70,11 +74,12 @@ impl<B: Backend> Reader<B> {
     }
 
     /// Answers a transaction that writes nothing, whichever branch it takes; others are refused as unknown.
-    pub fn txn(&self, request: &TxnRequest) -> Result<TxnResponse, ReadError> {
+    pub fn txn(&self, identity: Option<&Identity>, request: &TxnRequest) -> Result<TxnResponse, ReadError> {
         if !txn::is_read_only(request) {
             return Err(DeterministicError::UnknownRequest.into());
         }
         let view = self.view();
+        judged(view.caller(identity).txn(request))?;
         let past = PinnedPast {
             pinned: self.backend.pin(),
             view: &view,
@@ -185,6 +190,10 @@ impl<B: Backend> Reader<B> {
         }
         Ok(swept)
     }
+}
+
+fn judged(judgement: Result<(), AuthRefusal>) -> Result<(), ReadError> {
+    judgement.map_err(|refusal| DeterministicError::Auth(refusal).into())
 }
 
 /// Old revisions in pinned tables.

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use imbl::OrdMap;
-use proto::etcd::etcdserverpb::{AlarmMember, AlarmType, RangeRequest, RangeResponse};
+use proto::{
+    etcd::etcdserverpb::{AlarmMember, AlarmType, RangeRequest, RangeResponse},
+    raft::Identity,
+};
 
 use crate::{
-    Entry, Lease, LogId, RangeEnd,
+    Auth, Caller, Entry, Lease, LogId, RangeEnd,
     range::{self, Found},
 };
 
@@ -25,6 +28,7 @@ pub(crate) struct State {
     pub index: OrdMap<Bytes, Arc<Entry>>,
     pub leases: OrdMap<i64, Arc<Lease>>,
     pub alarms: Arc<Vec<AlarmMember>>,
+    pub auth: Arc<Auth>,
 }
 
 impl Default for State {
@@ -36,6 +40,7 @@ impl Default for State {
             index: OrdMap::new(),
             leases: OrdMap::new(),
             alarms: Arc::default(),
+            auth: Arc::default(),
         }
     }
 }
@@ -143,6 +148,18 @@ impl View {
     /// All leases, by id.
     pub fn leases(&self) -> impl Iterator<Item = &Arc<Lease>> {
         self.state.leases.values()
+    }
+
+    /// Users, roles and whether they matter.
+    #[must_use]
+    pub fn auth(&self) -> &Auth {
+        &self.state.auth
+    }
+
+    /// Judges what somebody asks for; without an identity everything is allowed.
+    #[must_use]
+    pub fn caller<'a>(&'a self, identity: Option<&'a Identity>) -> Caller<'a> {
+        Caller::new(&self.state, identity)
     }
 
     /// Raised alarms.

@@ -9,7 +9,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{AsyncRuntime, Instant};
 use parking_lot::Mutex;
 use proto::etcd::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
-use proto::raft::Request;
+use proto::raft::{Identity, Request};
 use proto::raft::member_question::Change as MemberChange;
 use rand::RngExt;
 use tokio::sync::watch;
@@ -165,19 +165,33 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Engine for Node<R, D, B,
         self.core.reader.view()
     }
 
-    fn range_at(&self, request: RangeRequest) -> BoxFuture<'_, Result<RangeResponse, Error>> {
+    fn range_at(
+        &self,
+        identity: Option<Arc<Identity>>,
+        request: RangeRequest,
+    ) -> BoxFuture<'_, Result<RangeResponse, Error>> {
         let (core, reader) = (Arc::clone(&self.core), self.core.reader.clone());
         async move {
-            let read = core.log.offload(move || Ok(reader.range(&request))).await;
+            let read = core
+                .log
+                .offload(move || Ok(reader.range(identity.as_deref(), &request)))
+                .await;
             Ok(read.map_err(Error::fault)??)
         }
         .boxed()
     }
 
-    fn read_txn(&self, request: TxnRequest) -> BoxFuture<'_, Result<TxnResponse, Error>> {
+    fn read_txn(
+        &self,
+        identity: Option<Arc<Identity>>,
+        request: TxnRequest,
+    ) -> BoxFuture<'_, Result<TxnResponse, Error>> {
         let (core, reader) = (Arc::clone(&self.core), self.core.reader.clone());
         async move {
-            let read = core.log.offload(move || Ok(reader.txn(&request))).await;
+            let read = core
+                .log
+                .offload(move || Ok(reader.txn(identity.as_deref(), &request)))
+                .await;
             Ok(read.map_err(Error::fault)??)
         }
         .boxed()

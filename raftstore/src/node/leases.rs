@@ -225,7 +225,10 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
                 id,
                 expired_in_term: term,
             });
-            self.propose_unwatched(Request { op: Some(revoke) });
+            self.propose_unwatched(Request {
+                op: Some(revoke),
+                identity: None,
+            });
         }
         for checkpoints in checkpoints.chunks(LEASE_CHECKPOINTS_PER_REQUEST) {
             self.propose_unwatched(checkpoint_request(checkpoints.to_vec()));
@@ -254,7 +257,15 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
         for id in expired {
             let revoke = Op::LeaseRevoke(LeaseRevoke { id, expired_in_term: 0 });
             let core = self.clone();
-            self.spawn(async move { drop(core.commit(Request { op: Some(revoke) }).await) });
+            self.spawn(async move {
+                drop(
+                    core.commit(Request {
+                        op: Some(revoke),
+                        identity: None,
+                    })
+                    .await,
+                )
+            });
         }
         true
     }
@@ -355,6 +366,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
 fn checkpoint_request(checkpoints: Vec<LeaseCheckpoint>) -> Request {
     Request {
         op: Some(Op::LeaseCheckpoint(LeaseCheckpointRequest { checkpoints })),
+        identity: None,
     }
 }
 

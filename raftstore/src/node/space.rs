@@ -95,6 +95,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
         let done = self
             .commit(Request {
                 op: Some(Op::Alarm(alarm)),
+                identity: None,
             })
             .await;
         match (&done, action) {

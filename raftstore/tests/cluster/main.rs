@@ -2,6 +2,7 @@
 //!
 //! Nothing here asserts how fast something happens: every wait is for a condition, with a bound that only a hang reaches.
 
+mod auth;
 mod failover;
 mod harness;
 mod leases;

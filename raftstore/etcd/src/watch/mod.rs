@@ -27,6 +27,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
+    client::Client,
     door::{Door, requires_leader},
     limits,
     services::etcdserverpb::watch_server::Watch,
@@ -41,7 +42,7 @@ impl Watch for WatchService {
     async fn watch(&self, request: Request<Streaming<WatchRequest>>) -> Result<Response<Self::WatchStream>, Status> {
         let requires_leader = requires_leader(request.metadata());
         let (sender, receiver) = mpsc::channel(limits::WATCH_RESPONSES_QUEUED_MAX);
-        let stream = stream::WatchStream::new(self.0.clone(), sender);
+        let stream = stream::WatchStream::new(Client::of(&self.0, &request), sender);
         tokio::spawn(stream.run(request.into_inner(), requires_leader));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }

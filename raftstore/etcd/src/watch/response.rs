@@ -162,7 +162,13 @@ mod tests {
     /// The blocks of these requests; the first has revision 2.
     fn blocks(ops: Vec<Op>) -> Vec<Arc<Block>> {
         let mut machine = Machine::open(Arc::new(Memory::default())).unwrap();
-        let requests = ops.into_iter().map(|op| Request { op: Some(op) }).collect();
+        let requests = ops
+            .into_iter()
+            .map(|op| Request {
+                op: Some(op),
+                identity: None,
+            })
+            .collect();
         let id = mvcc::LogId { term: 1, index: 1 };
         machine.apply(id, &Requests { requests }).unwrap().blocks
     }

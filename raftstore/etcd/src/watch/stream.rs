@@ -15,13 +15,15 @@ use super::{
     response::Wishes,
     watcher::{Report, Task, What},
 };
-use crate::{Refusal, door::Door, error::status, limits};
+use crate::{Refusal, client::Client, door::Door, error::status, limits};
 
 /// The watch id of responses that concern no single watcher.
 const NO_WATCHER: i64 = -1;
 
 pub struct WatchStream {
     door: Arc<Door>,
+    /// Who watches.
+    who: Client,
     client: mpsc::Sender<Result<WatchResponse, Status>>,
     reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
     /// Tells all watchers of the number of the latest progress request.
@@ -57,9 +59,10 @@ enum End {
 }
 
 impl WatchStream {
-    pub fn new(door: Arc<Door>, client: mpsc::Sender<Result<WatchResponse, Status>>) -> Self {
+    pub fn new(who: Client, client: mpsc::Sender<Result<WatchResponse, Status>>) -> Self {
         Self {
-            door,
+            door: who.door.clone(),
+            who,
             client,
             reports: mpsc::channel(limits::WATCH_RESPONSES_QUEUED_MAX),
             asked: watch::channel(0).0,
@@ -115,12 +118,25 @@ impl WatchStream {
             Ok(checked) => checked,
             Err(reason) => return self.send(refused(&self.door, revision, reason)).await,
         };
+        let permitted = self.who.store().and_then(|store| {
+            store.judge_watch(&spec).map_err(status)?;
+            Ok(store)
+        });
+        let store = match permitted {
+            Ok(store) => store,
+            Err(denied) => return self.send(refused(&self.door, revision, reason(&denied))).await,
+        };
         let compact_revision = self.door.store.view().compacted();
         if spec.start_revision < compact_revision {
             return self.created_compacted(watch_id, revision, compact_revision).await;
         }
-        let watcher = match self.door.store.watch(spec).await {
+        let watcher = match store.watch(spec).await {
             Ok(watcher) => watcher,
+            // Changed since it was judged a moment ago.
+            Err(error @ raftstore::Error::Refused(_)) => {
+                let reason = reason(&status(error));
+                return self.send(refused(&self.door, revision, reason)).await;
+            }
             Err(error) => return Err(End::Told(status(error))),
         };
         let header = self.door.header(revision);
@@ -306,6 +322,11 @@ impl WatchStream {
 /// The request that all have answered, and the revision that all have reached; `None` without watchers.
 fn progress(watchers: impl Iterator<Item = (u64, i64)>) -> Option<(u64, i64)> {
     watchers.reduce(|one, other| (one.0.min(other.0), one.1.min(other.1)))
+}
+
+/// A refusal as etcd says it where there is only room for a text.
+fn reason(status: &Status) -> String {
+    format!("rpc error: code = {:?} desc = {}", status.code(), status.message())
 }
 
 /// A watch that never comes to be is created and cancelled in one response.

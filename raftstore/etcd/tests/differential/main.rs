@@ -5,8 +5,9 @@
 //!
 //! Known differences, which the generator keeps away from: what is said of the compacted revision itself (hashes and
 //! events at it changed between etcd's versions), compaction at revision 0, and watches from a negative revision (refused
-//! with a reason only by etcds newer than Debian's).
+//! with a reason only by etcds newer than Debian's). Of users and roles: [`auth`].
 
+mod auth;
 mod generator;
 mod peer;
 mod watches;
@@ -18,6 +19,8 @@ use peer::{Etcd, Peer};
 
 const STEPS: usize = 250;
 const SEEDS: Range<u64> = 1..7;
+const AUTH_STEPS: usize = 500;
+const AUTH_SEEDS: Range<u64> = 1..3;
 
 fn setting<T>(name: &str, parse: impl Fn(&str) -> Option<T>, otherwise: T) -> T {
     match std::env::var(name) {
@@ -28,10 +31,6 @@ fn setting<T>(name: &str, parse: impl Fn(&str) -> Option<T>, otherwise: T) -> T 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_histories_agree_with_etcd() {
-    let seeds = |text: &str| {
-        let (from, to) = text.split_once("..")?;
-        Some(from.parse().ok()?..to.parse().ok()?)
-    };
     let steps = setting("DIFFERENTIAL_STEPS", |text| text.parse().ok(), STEPS);
     for seed in setting("DIFFERENTIAL_SEEDS", seeds, SEEDS) {
         let Some(etcd) = Etcd::start().await else { return };
@@ -49,6 +48,7 @@ async fn a_snapshot_is_restored_by_etcd() {
         let answer = ours.apply(&op).await;
         generator.learn(&op, &answer);
     }
+    auth::populate(&mut ours).await;
     // Enough for the file to have branches, and a row larger than a page.
     for index in 0..2_000 {
         let value = "x".repeat(if index == 7 { 10_000 } else { 40 });
@@ -61,6 +61,7 @@ async fn a_snapshot_is_restored_by_etcd() {
         let (theirs, ours) = (theirs.apply(&op).await, ours.apply(&op).await);
         assert!(ours == theirs, "{op:?}\nours: {ours}\netcd: {theirs}");
     }
+    auth::same_users(&mut theirs, &mut ours).await;
     // And both go on alike.
     for step in 0..STEPS {
         let op = generator.op();
@@ -68,6 +69,21 @@ async fn a_snapshot_is_restored_by_etcd() {
         assert!(ours == theirs, "step {step}: {op:?}\nours: {ours}\netcd: {theirs}");
         generator.learn(&op, &theirs);
     }
+}
+
+/// Users, roles and permissions change at random while somebody, or nobody, reads and writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_users_may_do_what_etcd_lets_them() {
+    for seed in setting("DIFFERENTIAL_SEEDS", seeds, AUTH_SEEDS) {
+        let Some(etcd) = Etcd::start().await else { return };
+        let steps = setting("DIFFERENTIAL_STEPS", |text| text.parse().ok(), AUTH_STEPS);
+        auth::run(seed, steps, &mut etcd.peer().await, &mut Peer::door().await).await;
+    }
+}
+
+fn seeds(text: &str) -> Option<Range<u64>> {
+    let (from, to) = text.split_once("..")?;
+    Some(from.parse().ok()?..to.parse().ok()?)
 }
 
 async fn run(seed: u64, steps: usize, etcd: Etcd) {

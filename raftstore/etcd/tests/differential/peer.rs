@@ -4,7 +4,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use etcd::services::etcdserverpb::{
-    kv_client::KvClient, lease_client::LeaseClient, maintenance_client::MaintenanceClient, watch_client::WatchClient,
+    auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient, maintenance_client::MaintenanceClient,
+    watch_client::WatchClient,
 };
 use etcd::{EtcdConfig, serve};
 use proto::etcd::etcdserverpb::{self as pb, ResponseHeader, response_op};
@@ -71,7 +72,15 @@ impl Etcd {
         let client_url = format!("http://127.0.0.1:{}", free_port());
         let peer_url = format!("http://127.0.0.1:{peer_port}");
         let spawned = Command::new("etcd")
-            .args(["--name", "one", "--log-level", "error", "--unsafe-no-fsync"])
+            .args([
+                "--name",
+                "one",
+                "--log-level",
+                "error",
+                "--unsafe-no-fsync",
+                "--bcrypt-cost",
+                "4",
+            ])
             .arg("--data-dir")
             .arg(data.path().join("etcd"))
             .args([
@@ -131,6 +140,7 @@ impl Etcd {
 pub struct Peer {
     pub kv: KvClient<Channel>,
     pub watch: WatchClient<Channel>,
+    pub auth: AuthClient<Channel>,
     lease: LeaseClient<Channel>,
     maintenance: MaintenanceClient<Channel>,
     _stop: Option<DropGuard>,
@@ -150,7 +160,7 @@ macro_rules! normal {
     };
 }
 
-fn shown<T: std::fmt::Debug>(result: Result<T, String>) -> String {
+pub fn shown<T: std::fmt::Debug>(result: Result<T, String>) -> String {
     result.map_or_else(|error| error, |response| format!("{response:#?}"))
 }
 
@@ -165,6 +175,7 @@ impl Peer {
         Self {
             kv: KvClient::new(channel.clone()),
             watch: WatchClient::new(channel.clone()),
+            auth: AuthClient::new(channel.clone()),
             lease: LeaseClient::new(channel.clone()),
             maintenance: MaintenanceClient::new(channel),
             _stop: stop,
@@ -177,13 +188,9 @@ impl Peer {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         let store = memory::store().await.unwrap();
-        tokio::spawn(serve(
-            listener,
-            None,
-            store,
-            EtcdConfig::new("one", vec![]),
-            stop.clone(),
-        ));
+        let mut config = EtcdConfig::new("one", vec![]);
+        config.bcrypt_cost = 4;
+        tokio::spawn(serve(listener, None, store, config, stop.clone()));
         let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
         Self::over(channel, Some(stop.drop_guard()))
     }
@@ -250,7 +257,7 @@ impl Peer {
 }
 
 /// Inside a transaction etcd says of some operations at which revision they happened and of others nothing.
-fn without_inner_headers(mut response: pb::TxnResponse) -> pb::TxnResponse {
+pub fn without_inner_headers(mut response: pb::TxnResponse) -> pb::TxnResponse {
     for operation in &mut response.responses {
         match &mut operation.response {
             Some(response_op::Response::ResponseRange(range)) => normalize(&mut range.header),

@@ -49,7 +49,13 @@ fn entry(index: u64, revision: i64) -> Batch {
         vec![txn]
     };
     Batch {
-        requests: ops.into_iter().map(|op| Request { op: Some(op) }).collect(),
+        requests: ops
+            .into_iter()
+            .map(|op| Request {
+                op: Some(op),
+                identity: None,
+            })
+            .collect(),
     }
 }
 
@@ -108,7 +114,7 @@ fn read<B: Backend>(reader: &Reader<B>, behind: i64) {
         revision,
         ..RangeRequest::default()
     };
-    match reader.range(&range) {
+    match reader.range(None, &range) {
         Ok(response) => {
             assert_eq!(response.kvs.len(), 2, "half of revision {revision}");
             assert!(

@@ -244,7 +244,7 @@ impl Model {
                 self.compacted = request.revision;
                 Ok(Vec::new())
             }
-            Op::LeaseCheckpoint(_) | Op::Alarm(_) => Ok(Vec::new()),
+            Op::LeaseCheckpoint(_) | Op::Alarm(_) | Op::Auth(_) => Ok(Vec::new()),
         }
     }
 
@@ -449,7 +449,13 @@ impl<B: Backend> Run<'_, B> {
         let size = 1 + self.random.below(3);
         let ops: Vec<Op> = (0..size).map(|_| self.random.request(self.model.revision())).collect();
         let expected: Vec<Outcome> = ops.iter().map(|op| self.model.apply(op)).collect();
-        let requests = ops.into_iter().map(|op| Request { op: Some(op) }).collect();
+        let requests = ops
+            .into_iter()
+            .map(|op| Request {
+                op: Some(op),
+                identity: None,
+            })
+            .collect();
         self.log.push(Batch { requests });
         let applied = self.follow(self.log.len());
         let seed = self.seed;
@@ -522,7 +528,7 @@ impl<B: Backend> Run<'_, B> {
             let count = select(keys, &request.key, &request.range_end).len() as i64;
             (limited(keys, &request), count, self.model.revision())
         });
-        let actual = match self.machine().reader().range(&request) {
+        let actual = match self.machine().reader().range(None, &request) {
             Ok(response) => {
                 let revision = response.header.map_or(0, |header| header.revision);
                 assert_eq!(
@@ -553,7 +559,7 @@ impl<B: Backend> Run<'_, B> {
                 revision: *revision,
                 ..Default::default()
             };
-            let actual = reader.range(&request).expect("range").kvs;
+            let actual = reader.range(None, &request).expect("range").kvs;
             assert_eq!(
                 actual,
                 keys.values().cloned().collect::<Vec<_>>(),

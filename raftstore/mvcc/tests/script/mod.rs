@@ -1,5 +1,6 @@
 //! The commands of the golden scripts.
 
+mod auth;
 mod parse;
 mod show;
 
@@ -36,8 +37,10 @@ impl Session {
         let name = words.next().expect("blank lines are left out");
         let mut out = String::new();
         match name {
-            "get" => out += &show::range(self.machine.reader().range(&parse::range(&mut words))),
-            "readtxn" => out += &show::read_txn(self.machine.reader().txn(&parse::txn(&mut words))),
+            "get" => out += &show::range(self.machine.reader().range(None, &parse::range(&mut words))),
+            "readtxn" => out += &show::read_txn(self.machine.reader().txn(None, &parse::txn(&mut words))),
+            "as" => self.run_as(command, &mut words, &mut out),
+            "auth" => out += &auth::show(&self.machine.view()),
             "blocks" => self.blocks(&mut words, &mut out),
             "sweep" => {
                 let rows_max = words.next().map_or(usize::MAX, |word| number(word) as usize);
@@ -56,6 +59,20 @@ impl Session {
             _ => self.apply(command, &mut out),
         }
         out
+    }
+
+    /// `as USER REVISION` before a read or a request.
+    fn run_as(&mut self, command: &str, words: &mut Words<'_>, out: &mut String) {
+        let identity = Some(auth::identity(words));
+        let reader = self.machine.reader();
+        match words.next() {
+            Some("get") => *out += &show::range(reader.range(identity.as_ref(), &parse::range(words))),
+            Some("readtxn") => *out += &show::read_txn(reader.txn(identity.as_ref(), &parse::txn(words))),
+            Some(what) if auth::LOOKS.contains(&what) => {
+                *out += &auth::look(&self.machine.view(), identity.as_ref(), what, words);
+            }
+            _ => self.apply(command, out),
+        }
     }
 
     /// Everything else is proposed: one request, or several of one entry separated by `|`.

@@ -11,6 +11,8 @@ use proto::{
     raft::{LeaseRevoke, Request, request::Op},
 };
 
+use super::auth;
+
 pub type Words<'a> = std::str::SplitWhitespace<'a>;
 
 pub fn number(word: &str) -> i64 {
@@ -53,7 +55,12 @@ pub fn text(bytes: &[u8]) -> String {
 }
 
 pub fn request(words: &mut Words<'_>) -> Request {
-    let name = words.next().expect("a request");
+    let mut name = words.next().expect("a request");
+    let mut identity = None;
+    if name == "as" {
+        identity = Some(auth::identity(words));
+        name = words.next().expect("a request");
+    }
     let op = match name {
         "put" => Some(Op::Put(put(words))),
         "del" => Some(Op::DeleteRange(delete(words))),
@@ -82,9 +89,10 @@ pub fn request(words: &mut Words<'_>) -> Request {
         }
         "alarm" => Some(Op::Alarm(alarm(words))),
         "nothing" => None,
+        _ if auth::CHANGES.contains(&name) => Some(Op::Auth(auth::change(name, words))),
         _ => panic!("unknown command {name:?}"),
     };
-    Request { op }
+    Request { op, identity }
 }
 
 fn next(words: &mut Words<'_>) -> i64 {

@@ -127,6 +127,7 @@ fn answer(answer: &Result<Response, DeterministicError>) -> String {
         }
         Ok(Response::LeaseRevoke(response)) => format!("{}\n", revision(response.header.as_ref())),
         Ok(Response::LeaseCheckpoint(response)) => format!("{}\n", revision(response.header.as_ref())),
+        Ok(Response::Auth(changed)) => format!("rev={}\n", changed.revision),
         Ok(Response::Alarm(response)) => {
             let alarms: String = response
                 .alarms

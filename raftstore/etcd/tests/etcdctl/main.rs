@@ -1,109 +1,13 @@
 //! The door seen through the distribution's own etcdctl. Skipped, visibly, where there is none.
 
-use std::{
-    net::SocketAddr,
-    process::{Command, Output, Stdio},
-    sync::LazyLock,
-    time::Duration,
-};
+mod auth;
+mod door;
 
-use etcd::{EtcdConfig, serve};
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    net::TcpListener,
-};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use std::process::Stdio;
 
-static HAS_ETCDCTL: LazyLock<bool> = LazyLock::new(|| {
-    let found = Command::new("etcdctl")
-        .arg("version")
-        .env("ETCDCTL_API", "3")
-        .output()
-        .is_ok();
-    if !found {
-        eprintln!("SKIPPED: there is no etcdctl (Debian: etcd-client)");
-    }
-    found
-});
+use tokio::io::{AsyncBufReadExt, BufReader};
 
-/// Nothing here takes long; what takes this long never ends.
-const HANG: Duration = Duration::from_secs(60);
-
-struct Door {
-    address: SocketAddr,
-    _stop: DropGuard,
-}
-
-impl Door {
-    async fn open() -> Option<Self> {
-        if !*HAS_ETCDCTL {
-            return None;
-        }
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
-        let store = memory::store().await.unwrap();
-        let config = EtcdConfig::new("one", vec![format!("http://{address}")]);
-        tokio::spawn(serve(listener, None, store, config, stop.clone()));
-        Some(Self {
-            address,
-            _stop: stop.drop_guard(),
-        })
-    }
-
-    fn command(&self, line: &str) -> tokio::process::Command {
-        let mut command = Command::new("etcdctl");
-        command
-            .env("ETCDCTL_API", "3")
-            .args(["--endpoints", &self.address.to_string()]);
-        command.args(line.split(' ').map(|word| word.replace('_', " ")));
-        let mut command = tokio::process::Command::from(command);
-        command.kill_on_drop(true);
-        command
-    }
-
-    async fn run(&self, line: &str, input: &str) -> Output {
-        use tokio::io::AsyncWriteExt;
-        let mut command = self.command(line);
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(input.as_bytes()).await.unwrap();
-        drop(stdin);
-        tokio::time::timeout(HANG, child.wait_with_output())
-            .await
-            .expect("etcdctl does not end")
-            .unwrap()
-    }
-
-    /// What etcdctl prints, lines joined by `|`.
-    async fn ok(&self, line: &str) -> String {
-        self.ok_with(line, "").await
-    }
-
-    async fn ok_with(&self, line: &str, input: &str) -> String {
-        let output = self.run(line, input).await;
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "etcdctl {line}: {errors}");
-        String::from_utf8(output.stdout).unwrap().trim_end().replace('\n', "|")
-    }
-
-    async fn error(&self, line: &str) -> String {
-        let output = self.run(line, "").await;
-        assert!(!output.status.success(), "etcdctl {line} succeeded");
-        String::from_utf8(output.stderr).unwrap()
-    }
-
-    async fn check(&self, cases: &[(&str, &str)]) {
-        for (line, expected) in cases {
-            assert_eq!(self.ok(line).await, *expected, "etcdctl {line}");
-        }
-    }
-}
+use door::Door;
 
 #[tokio::test]
 async fn keys_are_put_read_and_deleted() {
@@ -292,16 +196,4 @@ async fn members_are_added_updated_and_removed() {
             .contains("removed from cluster")
     );
     assert!(!door.ok("member list").await.contains("unstarted"));
-}
-
-#[tokio::test]
-async fn authentication_is_off_and_says_so() {
-    let Some(door) = Door::open().await else { return };
-    // A client with a user name goes on without a token, as with an etcd whose authentication is off.
-    assert_eq!(door.ok("--user=root:secret put k v").await, "OK");
-    assert!(
-        door.error("user add x:y --interactive=false")
-            .await
-            .contains("client certificates")
-    );
 }

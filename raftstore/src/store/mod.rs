@@ -3,10 +3,12 @@
 //! Every member answers everything: writes go to the leader and come back once this member applied them too, so whoever
 //! wrote through a member can read the write there at once. Reads are linearizable unless they say `serializable`.
 
+mod auth;
+
 use std::fmt;
 use std::sync::Arc;
 
-use mvcc::{Backend, Dump, KvHash, Memory, Response, RowSink, View};
+use mvcc::{Backend, Caller, DeterministicError, Dump, KvHash, Memory, Response, RowSink, View};
 use openraft::AsyncRuntime;
 use openraft::impls::TokioRuntime;
 use parking_lot::Mutex;
@@ -18,7 +20,7 @@ use proto::etcd::etcdserverpb::{
 };
 use proto::raft::member_question::Change as MemberChange;
 use proto::raft::request::Op;
-use proto::raft::{LeaseRevoke, MemberAdd, MemberUpdate, Request};
+use proto::raft::{self, LeaseRevoke, MemberAdd, MemberUpdate, Request};
 use tokio::sync::watch;
 
 use crate::claim;
@@ -35,10 +37,12 @@ use crate::watch::{WatchSpec, Watcher};
 /// Where the log is inside a member's data directory.
 const LOG_DIRECTORY: &str = "log";
 
-/// The store of one member.
+/// The store of one member. As it is opened, it is the member's own and may do everything; [`Store::on_behalf_of`] gives a
+/// handle that may do what somebody may.
 #[derive(Clone)]
 pub struct Store {
     engine: Arc<dyn Engine>,
+    identity: Option<Arc<raft::Identity>>,
 }
 
 impl fmt::Debug for Store {
@@ -99,7 +103,19 @@ impl Store {
 
     /// The store of a running member.
     pub fn of<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(node: Node<R, D, B, N>) -> Self {
-        Self { engine: Arc::new(node) }
+        Self {
+            engine: Arc::new(node),
+            identity: None,
+        }
+    }
+
+    /// The same store for somebody: while authentication is enabled, requests through it are judged by what the user may
+    /// do. An identity without a name may do what needs no identity, which is nothing.
+    pub fn on_behalf_of(&self, identity: Arc<raft::Identity>) -> Self {
+        Self {
+            engine: self.engine.clone(),
+            identity: Some(identity),
+        }
     }
 
     /// A store of one member that lives in memory, for tests. Returns once it leads.
@@ -135,7 +151,17 @@ impl Store {
     }
 
     pub(crate) async fn propose(&self, op: Op) -> Result<Response, Error> {
-        self.engine.propose(Request { op: Some(op) }).await
+        let identity = self.identity.as_deref().cloned();
+        self.engine.propose(Request { op: Some(op), identity }).await
+    }
+
+    /// Judges a read of a view on this handle's behalf.
+    fn judge(
+        &self,
+        view: &View,
+        judge: impl FnOnce(Caller<'_>) -> Result<(), mvcc::AuthRefusal>,
+    ) -> Result<(), Error> {
+        judge(view.caller(self.identity.as_deref())).map_err(|refusal| DeterministicError::Auth(refusal).into())
     }
 
     // Keys.
@@ -147,9 +173,11 @@ impl Store {
             self.engine.barrier().await?;
         }
         if request.revision > 0 {
-            return self.engine.range_at(request).await;
+            return self.engine.range_at(self.identity.clone(), request).await;
         }
-        Ok(self.engine.view().respond(&request))
+        let view = self.engine.view();
+        self.judge(&view, |caller| caller.range(&request.key, &request.range_end))?;
+        Ok(view.respond(&request))
     }
 
     /// Sets a key.
@@ -166,7 +194,7 @@ impl Store {
     pub async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, Error> {
         if is_read_only(&request) {
             self.engine.barrier().await?;
-            return self.engine.read_txn(request).await;
+            return self.engine.read_txn(self.identity.clone(), request).await;
         }
         proposed!(self, Txn(request))
     }
@@ -192,23 +220,32 @@ impl Store {
         self.engine.view()
     }
 
-    /// Watches a range. Never a gap, never a duplicate.
+    /// Refuses to let a range be watched that must not be read.
+    pub fn judge_watch(&self, spec: &WatchSpec) -> Result<(), Error> {
+        self.judge(&self.engine.view(), |caller| caller.range(&spec.key, &spec.range_end))
+    }
+
+    /// Watches a range. Never a gap, never a duplicate. Whether somebody may see it is judged now and not again.
     pub async fn watch(&self, spec: WatchSpec) -> Result<Watcher, Error> {
+        self.judge_watch(&spec)?;
         Ok(self.engine.hub().watch(spec))
     }
 
     /// The hash of this member's keys at a revision (0: the latest): etcd's HashKV.
     pub async fn hash_kv(&self, revision: i64) -> Result<KvHash, Error> {
+        self.require_root()?;
         self.engine.hash_kv(revision).await
     }
 
     /// The hash of everything that members must agree on, as this member has it.
     pub async fn hash(&self) -> Result<KvHash, Error> {
+        self.require_root()?;
         self.engine.hash().await
     }
 
     /// Gives all rows of one moment to a sink, once what compaction made superfluous is gone.
     pub async fn dump(&self, sink: Arc<Mutex<dyn RowSink>>) -> Result<Dump, Error> {
+        self.require_root()?;
         self.engine.compacted().await?;
         self.engine.dump(sink).await
     }
@@ -236,6 +273,7 @@ impl Store {
 
     /// Extends a lease. A TTL of 0 in the answer says that there is no such lease.
     pub async fn lease_keep_alive(&self, id: i64) -> Result<LeaseKeepAliveResponse, Error> {
+        self.judge(&self.engine.view(), |caller| caller.extend_lease(id))?;
         let ttl = self.engine.keep_alive(id).await?.unwrap_or(0);
         Ok(LeaseKeepAliveResponse {
             header: self.header(),
@@ -247,6 +285,7 @@ impl Store {
     /// A lease's time, and its keys if asked for. A TTL of -1 says that there is no such lease.
     pub async fn lease_time_to_live(&self, request: LeaseTimeToLiveRequest) -> Result<LeaseTimeToLiveResponse, Error> {
         let id = request.id;
+        self.judge(&self.engine.view(), |caller| caller.somebody())?;
         let time = self.engine.time_to_live(id).await?;
         let mut response = LeaseTimeToLiveResponse {
             header: self.header(),
@@ -258,6 +297,7 @@ impl Store {
             (response.ttl, response.granted_ttl) = (time.remaining_s, time.granted_s);
             if request.keys {
                 let view = self.linearizable_view().await?;
+                self.judge(&view, |caller| caller.see_lease(id))?;
                 response.keys = view
                     .lease(id)
                     .map(|lease| lease.keys.iter().cloned().collect())
@@ -270,6 +310,7 @@ impl Store {
     /// All leases.
     pub async fn leases(&self) -> Result<LeaseLeasesResponse, Error> {
         let view = self.linearizable_view().await?;
+        self.judge(&view, |caller| caller.see_leases())?;
         let leases = view.leases().map(|lease| LeaseStatus { id: lease.id }).collect();
         Ok(LeaseLeasesResponse {
             header: self.header(),
@@ -297,6 +338,7 @@ impl Store {
     /// Adds a member: a learner that gets its vote by itself once it holds the log or, as `learner`, once somebody
     /// [promotes](Self::promote_member) it. Returns its id, which was never used before.
     pub async fn add_member(&self, peer_urls: Vec<String>, learner: bool) -> Result<u64, Error> {
+        self.require_root()?;
         self.engine
             .change_members(MemberChange::Add(MemberAdd { peer_urls, learner }))
             .await
@@ -304,17 +346,20 @@ impl Store {
 
     /// Removes a member for good: its id never comes back.
     pub async fn remove_member(&self, id: u64) -> Result<(), Error> {
+        self.require_root()?;
         self.engine.change_members(MemberChange::Remove(id)).await.map(drop)
     }
 
     /// Says where a member's peers reach it.
     pub async fn update_member(&self, id: u64, peer_urls: Vec<String>) -> Result<(), Error> {
+        self.require_root()?;
         let change = MemberChange::Update(MemberUpdate { id, peer_urls });
         self.engine.change_members(change).await.map(drop)
     }
 
     /// Gives a learner its vote, if it holds nearly all of the log.
     pub async fn promote_member(&self, id: u64) -> Result<(), Error> {
+        self.require_root()?;
         self.engine.change_members(MemberChange::Promote(id)).await.map(drop)
     }
 
@@ -330,6 +375,7 @@ impl Store {
 
     /// Hands leadership to another voter.
     pub async fn transfer_leadership(&self, to: u64) -> Result<(), Error> {
+        self.require_root()?;
         self.engine.transfer(to).await
     }
 
