@@ -26,6 +26,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Run one master: store, etcd door, API, and, while it leads, scheduler and controllers
     Server(ConfigArgs),
+    /// Run the keyspace and its etcd door alone, in the place of the `etcd` binary and under its flags
+    Store(StoreArgs),
     /// Run one node's agent: kubelet, service proxy, DNS
     Agent(ConfigArgs),
     /// Run a node's agent in the node's namespaces, which are made if they are not there (started by `up`)
@@ -60,6 +62,13 @@ pub struct ConfigArgs {
     /// The process's configuration file (YAML)
     #[arg(long, env = "PROREUS_CONFIG")]
     pub config: PathBuf,
+}
+
+#[derive(Args)]
+pub struct StoreArgs {
+    /// Flags of the `etcd` binary; ETCD_... variables mean the same
+    #[arg(value_name = "FLAGS", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub flags: Vec<String>,
 }
 
 #[derive(Args)]

@@ -16,6 +16,7 @@ mod output;
 mod server;
 mod shutdown;
 mod status;
+mod store;
 mod telemetry;
 mod up;
 
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Agent(args) => agent::run(&args.config),
         Command::Node(args) => node::run(&args.config),
         Command::NodeInit(args) => node_init::run(&args.config),
+        Command::Store(args) => store::run(args.flags),
         Command::Status(args) => status::run(&args),
     };
     match outcome {

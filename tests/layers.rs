@@ -12,7 +12,7 @@ const LAYERS: [(&str, &str, &[&str]); 22] = [
     ("mvcc", "raftstore/mvcc", &["proto"]),
     ("backend", "raftstore/backend", &["mvcc"]),
     ("raftstore", "raftstore", &["proto", "mvcc", "pki"]),
-    ("memory", "raftstore/memory", &["raftstore"]),
+    ("memory", "raftstore/memory", &["raftstore", "mvcc"]),
     ("etcd", "raftstore/etcd", &["proto", "raftstore", "mvcc", "pki"]),
     ("storage", "apiserver/storage", &["api", "raftstore", "mvcc", "proto"]),
     ("apiserver", "apiserver", &["api", "pki", "storage"]),
@@ -60,8 +60,8 @@ const CONFINED: [(&str, &[&str], &str); 3] = [
     ("rocksdb", &["backend"], "only the backend links RocksDB"),
     (
         "openraft",
-        &["raftstore", "simulator"],
-        "consensus is raftstore's; the simulator is its runtime and network",
+        &["raftstore", "memory", "simulator"],
+        "consensus is raftstore's; the simulator is its runtime and network, and memory names its usual runtime",
     ),
     ("hickory-server", &["dns"], "DNS is the dns crate's"),
 ];

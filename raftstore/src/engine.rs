@@ -6,11 +6,12 @@ use futures::future::BoxFuture;
 use mvcc::{Dump, KvHash, Response, RowSink, View};
 use parking_lot::Mutex;
 use proto::etcd::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
-use proto::raft::{Identity, Request};
 use proto::raft::member_question::Change as MemberChange;
+use proto::raft::{Identity, Request};
 use tokio::sync::watch;
 
 use crate::error::Error;
+use crate::metrics::Metrics;
 use crate::status::{Leadership, Member, Status};
 use crate::watch::Hub;
 
@@ -32,9 +33,17 @@ pub trait Engine: Send + Sync + 'static {
     /// The latest state here.
     fn view(&self) -> View;
     /// A range at an old revision, if who asks may read it.
-    fn range_at(&self, identity: Option<Arc<Identity>>, request: RangeRequest) -> BoxFuture<'_, Result<RangeResponse, Error>>;
+    fn range_at(
+        &self,
+        identity: Option<Arc<Identity>>,
+        request: RangeRequest,
+    ) -> BoxFuture<'_, Result<RangeResponse, Error>>;
     /// A transaction that writes in neither branch, at the latest state here.
-    fn read_txn(&self, identity: Option<Arc<Identity>>, request: TxnRequest) -> BoxFuture<'_, Result<TxnResponse, Error>>;
+    fn read_txn(
+        &self,
+        identity: Option<Arc<Identity>>,
+        request: TxnRequest,
+    ) -> BoxFuture<'_, Result<TxnResponse, Error>>;
     /// The hash of the keys at a revision, 0 for the latest.
     fn hash_kv(&self, revision: i64) -> BoxFuture<'_, Result<KvHash, Error>>;
     /// The hash of everything that members must agree on.
@@ -51,6 +60,8 @@ pub trait Engine: Send + Sync + 'static {
     fn compacted(&self) -> BoxFuture<'_, Result<(), Error>>;
     /// A positive random number for a new lease.
     fn new_lease_id(&self) -> i64;
+    /// What this member counts.
+    fn metrics(&self) -> &Arc<Metrics>;
     /// How this member is.
     fn status(&self) -> Status;
     /// The members of the cluster.

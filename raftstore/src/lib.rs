@@ -16,6 +16,7 @@ mod engine;
 pub mod error;
 pub mod limits;
 pub mod log;
+pub mod metrics;
 mod node;
 pub mod options;
 #[cfg(feature = "planted")]

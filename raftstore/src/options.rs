@@ -12,6 +12,7 @@ use crate::limits::{
     APPEND_ENTRIES, FLUSH_BYTES, LOG_KEEP_BYTES, LOG_KEEP_ENTRIES, QUOTA_BYTES, REQUEST_TIMEOUT, RESERVE_BYTES,
 };
 use crate::log::LogOptions;
+use crate::metrics::Metrics;
 use crate::status::Member;
 use crate::transport::{Listen, Tls};
 
@@ -47,6 +48,8 @@ pub struct Options {
     /// Whether this member takes part in founding the cluster. False for one that was added to a cluster that exists: it
     /// waits for that cluster's leader, whatever its id.
     pub founds: bool,
+    /// What the member counts.
+    pub metrics: Arc<Metrics>,
     /// Called once when this member is broken and must stop.
     pub on_fault: FaultHandler,
 }
@@ -175,6 +178,7 @@ impl Options {
             retention: Retention::default(),
             space: Space::default(),
             founds: true,
+            metrics: Arc::default(),
             on_fault: FaultHandler::default(),
         }
     }

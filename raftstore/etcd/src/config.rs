@@ -21,6 +21,10 @@ pub struct EtcdConfig {
     pub token_ttl: Duration,
     /// What hashing a password costs: the logarithm of the rounds, 4 to 31.
     pub bcrypt_cost: u32,
+    /// The largest request in bytes; at most [`limits::REQUEST_BYTES_MAX`].
+    pub request_bytes_max: usize,
+    /// Operations in one transaction; at most [`limits::TXN_OPERATIONS_MAX`].
+    pub txn_operations_max: usize,
 }
 
 impl EtcdConfig {
@@ -34,6 +38,8 @@ impl EtcdConfig {
             client_cert_auth: true,
             token_ttl: limits::TOKEN_TTL,
             bcrypt_cost: limits::BCRYPT_COST,
+            request_bytes_max: limits::REQUEST_BYTES_MAX,
+            txn_operations_max: limits::TXN_OPERATIONS_MAX,
         }
     }
 

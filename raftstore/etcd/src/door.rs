@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, metadata::MetadataMap};
 
-use crate::{EtcdConfig, Refusal, limits, token::Tokens};
+use crate::{EtcdConfig, Refusal, calls::Calls, limits, token::Tokens};
 
 /// Clients set this header to `true` to be refused, rather than wait, where there is no leader.
 pub(crate) const REQUIRE_LEADER: &str = "hasleader";
@@ -20,6 +20,7 @@ pub(crate) struct Door {
     /// The same for somebody unknown.
     pub nobodys_store: Store,
     pub tokens: Tokens,
+    pub calls: Calls,
     /// Turns of hashing passwords.
     pub hashing: Semaphore,
     pub config: EtcdConfig,
@@ -37,6 +38,7 @@ impl Door {
         Arc::new(Self {
             nobodys_store: store.on_behalf_of(Arc::default()),
             store,
+            calls: Calls::new(),
             tokens: Tokens::new(config.token_ttl),
             hashing: Semaphore::new(limits::HASHES_AT_A_TIME),
             config,

@@ -29,14 +29,14 @@ fn refused(error: mvcc::DeterministicError) -> Status {
     Refusal::from(error).into()
 }
 
-fn check_size(request: &impl Message) -> Result<(), Status> {
-    if request.encoded_len() > limits::REQUEST_BYTES_MAX {
-        return Err(Refusal::RequestTooLarge.into());
-    }
-    Ok(())
-}
-
 impl KvService {
+    fn check_size(&self, request: &impl Message) -> Result<(), Status> {
+        if request.encoded_len() > self.0.config.request_bytes_max {
+            return Err(Refusal::RequestTooLarge.into());
+        }
+        Ok(())
+    }
+
     async fn read(&self, request: Request<RangeRequest>) -> Result<RangeResponse, Status> {
         validate::range(request.get_ref()).map_err(refused)?;
         if !request.get_ref().serializable {
@@ -78,7 +78,7 @@ impl Kv for KvService {
 
     async fn put(&self, request: Request<PutRequest>) -> Answer<PutResponse> {
         validate::put(request.get_ref()).map_err(refused)?;
-        check_size(request.get_ref())?;
+        self.check_size(request.get_ref())?;
         let store = Client::of(&self.0, &request).store()?;
         let mut response = store.put(request.into_inner()).await.map_err(status)?;
         self.0.stamp(&mut response.header);
@@ -87,7 +87,7 @@ impl Kv for KvService {
 
     async fn delete_range(&self, request: Request<DeleteRangeRequest>) -> Answer<DeleteRangeResponse> {
         validate::delete_range(request.get_ref()).map_err(refused)?;
-        check_size(request.get_ref())?;
+        self.check_size(request.get_ref())?;
         let store = Client::of(&self.0, &request).store()?;
         let mut response = store.delete_range(request.into_inner()).await.map_err(status)?;
         self.0.stamp(&mut response.header);
@@ -95,8 +95,8 @@ impl Kv for KvService {
     }
 
     async fn txn(&self, request: Request<TxnRequest>) -> Answer<TxnResponse> {
-        validate::txn(request.get_ref(), limits::TXN_OPERATIONS_MAX).map_err(refused)?;
-        check_size(request.get_ref())?;
+        validate::txn(request.get_ref(), self.0.config.txn_operations_max).map_err(refused)?;
+        self.check_size(request.get_ref())?;
         let store = Client::of(&self.0, &request).store()?;
         let mut response = store.txn(request.into_inner()).await.map_err(status)?;
         self.0.stamp(&mut response.header);

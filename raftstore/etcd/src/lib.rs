@@ -17,16 +17,18 @@
 //!   own.
 //!
 //! # Left out
-//! Downgrade and the JSON gateway. Each answers `Unimplemented` and says what to use instead.
+//! Downgrading, which answers `Unimplemented` and says what to do instead.
 
 mod auth;
 mod bolt;
+mod calls;
 mod client;
 mod cluster;
 mod config;
 mod door;
 mod election;
 mod error;
+mod gateway;
 mod health;
 mod http;
 mod kv;
@@ -35,15 +37,17 @@ pub mod limits;
 mod lock;
 mod maintenance;
 mod metrics;
+mod process;
 mod queue;
 mod server;
 mod snapshot;
+pub mod standalone;
 mod token;
 mod watch;
 
 pub use config::EtcdConfig;
 pub use error::{Error, Refusal};
-pub use server::serve;
+pub use server::{serve, serve_pages};
 
 /// Generated services and clients, by etcd's package names.
 #[allow(missing_docs, clippy::all, rustdoc::all)]

@@ -8,6 +8,8 @@ pub const REQUEST_BYTES_MAX: usize = raftstore::limits::REQUEST_BYTES;
 pub const GRPC_OVERHEAD_BYTES: usize = 512 << 10;
 /// The largest message read from a client.
 pub const MESSAGE_BYTES_MAX: usize = REQUEST_BYTES_MAX + GRPC_OVERHEAD_BYTES;
+/// The largest request as JSON: bytes are four thirds of themselves there, and keys have names.
+pub const JSON_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 /// Operations in one transaction, nested ones included.
 pub const TXN_OPERATIONS_MAX: usize = 128;
 
@@ -65,6 +67,13 @@ pub const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 pub const PING_INTERVAL: Duration = Duration::from_secs(60);
 /// And is given up without an answer after this time.
 pub const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The longest election timeout, as etcd's.
+pub const ELECTION_TIMEOUT_MAX: Duration = Duration::from_secs(50);
+/// How often automatic compaction looks at the revision, at the least.
+pub const AUTO_COMPACTION_INTERVAL: Duration = Duration::from_secs(300);
+/// Looks within the period that is kept.
+pub const AUTO_COMPACTION_LOOKS: u32 = 10;
 
 /// `/health` and the health service give up on the store after this time.
 pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);

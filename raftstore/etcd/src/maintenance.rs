@@ -6,20 +6,15 @@ use futures::Stream;
 use proto::etcd::etcdserverpb::{
     AlarmRequest, AlarmResponse, DefragmentRequest, DefragmentResponse, DowngradeRequest, DowngradeResponse,
     HashKvRequest, HashKvResponse, HashRequest, HashResponse, MoveLeaderRequest, MoveLeaderResponse, SnapshotRequest,
-    SnapshotResponse, StatusRequest, StatusResponse,
+    SnapshotResponse, StatusRequest, StatusResponse, downgrade_request::DowngradeAction,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    CLUSTER_VERSION, Refusal, VERSION,
-    client::Client,
-    door::Door,
-    error::{status, unimplemented},
-    limits,
-    services::etcdserverpb::maintenance_server::Maintenance,
-    snapshot,
+    CLUSTER_VERSION, Refusal, VERSION, client::Client, door::Door, error::status, limits,
+    services::etcdserverpb::maintenance_server::Maintenance, snapshot,
 };
 
 pub(crate) struct MaintenanceService(pub Arc<Door>);
@@ -126,7 +121,21 @@ impl Maintenance for MaintenanceService {
         }))
     }
 
-    async fn downgrade(&self, _request: Request<DowngradeRequest>) -> Answer<DowngradeResponse> {
-        Err(unimplemented("Downgrade", "start the version of proreus you want"))
+    /// There is no etcd version to go down to: every one is refused as etcd refuses what it cannot become.
+    async fn downgrade(&self, request: Request<DowngradeRequest>) -> Answer<DowngradeResponse> {
+        Client::of(&self.0, &request).roots_store()?;
+        let asked = request.get_ref();
+        let refusal = match asked.action() {
+            DowngradeAction::Cancel => Refusal::NoInflightDowngrade,
+            _ if is_version(&asked.version) => Refusal::InvalidDowngradeTargetVersion,
+            _ => Refusal::WrongDowngradeVersionFormat,
+        };
+        Err(refusal.into())
     }
+}
+
+/// Whether a text is `MAJOR.MINOR`, or `MAJOR.MINOR.PATCH`.
+fn is_version(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('.').collect();
+    (2..=3).contains(&parts.len()) && parts.iter().all(|part| part.parse::<u32>().is_ok())
 }

@@ -24,10 +24,12 @@ use tower::Service;
 use crate::{
     Error, EtcdConfig, Refusal,
     auth::AuthService,
+    calls::{Metered, metered},
     client::CommonName,
     cluster::ClusterService,
     door::{Door, REQUIRE_LEADER},
     election::ElectionService,
+    gateway,
     health::HealthService,
     http::page,
     kv::KvService,
@@ -56,11 +58,36 @@ pub async fn serve(
     config: EtcdConfig,
     stop: CancellationToken,
 ) -> Result<(), Error> {
+    listen(listener, tls, Door::new(store, config, stop), Offer::Everything).await
+}
+
+/// As [`serve`], but only the pages that tell of health, version and metrics: for whoever watches, on an address of its own.
+pub async fn serve_pages(
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    store: Store,
+    config: EtcdConfig,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    listen(listener, tls, Door::new(store, config, stop), Offer::Pages).await
+}
+
+/// What a listener offers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Offer {
+    Everything,
+    Pages,
+}
+
+async fn listen(
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    door: Arc<Door>,
+    offer: Offer,
+) -> Result<(), Error> {
+    let stop = door.stop.clone();
     let tls = tls.map(|config| TlsAcceptor::from(pki::tls::with_alpn(config, &["h2", "http/1.1"])));
-    let entrance = Entrance {
-        door: Door::new(store, config, stop.clone()),
-        tls,
-    };
+    let entrance = Entrance { door, tls, offer };
     let entrance = Arc::new((entrance.routes(), entrance));
     let places = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
@@ -114,6 +141,7 @@ fn is_passing(error: &std::io::Error) -> bool {
 struct Entrance {
     door: Arc<Door>,
     tls: Option<TlsAcceptor>,
+    offer: Offer,
 }
 
 impl Entrance {
@@ -169,7 +197,13 @@ impl Entrance {
             if let Some(name) = &name {
                 request.extensions_mut().insert(name.clone());
             }
-            async move { Ok::<_, Infallible>(answer(&door, routes, request).await) }
+            let offer = self.offer;
+            async move {
+                Ok::<_, Infallible>(match offer {
+                    Offer::Everything => answer(&door, routes, request).await,
+                    Offer::Pages => pages(&door, request).await,
+                })
+            }
         });
         let builder = protocol();
         let connection = builder.serve_connection(TokioIo::new(stream), service);
@@ -207,23 +241,34 @@ async fn answer(door: &Door, mut routes: Routes, request: Request<Incoming>) -> 
         .headers()
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(GRPC));
-    if !is_grpc {
-        let (parts, _) = request.into_parts();
-        return page(
-            door,
-            &parts.method,
-            parts.uri.path(),
-            parts.uri.query().unwrap_or_default(),
-        )
-        .await;
+    if !is_grpc && request.uri().path().starts_with(gateway::PREFIX) {
+        return gateway::answer(door, routes, request).await;
     }
+    if !is_grpc {
+        return pages(door, request).await;
+    }
+    let running = door.calls.start(request.uri().path());
     if let Err(status) = admit(door, request.uri().path(), request.headers()) {
+        if let Some(running) = running {
+            running.refused(&status);
+        }
         return status.into_http();
     }
+    let request = request.map(|body| Metered {
+        body,
+        bytes: door.calls.received_bytes.clone(),
+        running: None,
+    });
     match routes.call(request).await {
-        Ok(response) => response,
+        Ok(response) => metered(response, door.calls.sent_bytes.clone(), running),
         Err(never) => match never {},
     }
+}
+
+async fn pages(door: &Door, request: Request<Incoming>) -> Response<Body> {
+    let (parts, _) = request.into_parts();
+    let query = parts.uri.query().unwrap_or_default();
+    page(door, &parts.method, parts.uri.path(), query).await
 }
 
 const GRPC: &[u8] = b"application/grpc";
@@ -238,7 +283,7 @@ const LEARNER_PATHS: [&str; 5] = [
 ];
 
 /// Refuses, before anything is read of it, a request that this member must not answer now.
-fn admit(door: &Door, path: &str, headers: &HeaderMap) -> Result<(), Status> {
+pub(crate) fn admit(door: &Door, path: &str, headers: &HeaderMap) -> Result<(), Status> {
     if !LEARNER_PATHS.contains(&path) {
         door.require_voter()?;
     }

@@ -2,11 +2,12 @@
 
 use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
 
-use etcd::{EtcdConfig, serve};
+use etcd::{EtcdConfig, serve, services::etcdserverpb::kv_client::KvClient};
 use pki::{
     Ca, Identity, Leaf,
     tls::{ClientAuth, server_config},
 };
+use proto::etcd::etcdserverpb::PutRequest;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -77,7 +78,7 @@ fn etcdctl(address: SocketAddr, folder: &Path, identity: Option<&str>) -> Comman
             &file(&format!("{name}.key")),
         ]);
     }
-    command.args(["--command-timeout=30s", "--dial-timeout=30s"]);
+    command.args(["--command-timeout=10s", "--dial-timeout=10s"]);
     command
 }
 
@@ -86,7 +87,7 @@ async fn status(mut command: Command) -> Option<std::process::Output> {
     if command
         .get_args()
         .last()
-        .is_some_and(|last| last == "--dial-timeout=30s")
+        .is_some_and(|last| last == "--dial-timeout=10s")
     {
         command.args(["endpoint", "status"]);
     }
@@ -164,15 +165,46 @@ async fn plain_pages_tell_of_health_and_version() {
 #[tokio::test]
 async fn metrics_have_etcds_names() {
     let (address, _stop) = open(None).await;
+    // Two calls to be counted: one that is answered and one that is refused.
+    let channel = tonic::transport::Channel::from_shared(format!("http://{address}")).unwrap();
+    let mut kv = KvClient::new(channel.connect().await.unwrap());
+    let put = |key: &str| PutRequest {
+        key: key.to_owned().into(),
+        ..Default::default()
+    };
+    kv.put(put("k")).await.unwrap();
+    kv.put(put("")).await.unwrap_err();
     let page = get(address, "/metrics").await;
     for line in [
+        "etcd_mvcc_put_total 1",
+        "etcd_mvcc_delete_total 0",
+        "etcd_server_leader_changes_seen_total 1",
+        "grpc_server_started_total{grpc_type=\"unary\",grpc_service=\"etcdserverpb.KV\",grpc_method=\"Put\"} 2",
+        "grpc_server_handled_total{grpc_type=\"unary\",grpc_service=\"etcdserverpb.KV\",grpc_method=\"Put\",grpc_code=\"OK\"} 1",
+        "grpc_server_handled_total{grpc_type=\"unary\",grpc_service=\"etcdserverpb.KV\",grpc_method=\"Put\",grpc_code=\"InvalidArgument\"} 1",
+        "grpc_server_handling_seconds_count{grpc_type=\"unary\",grpc_service=\"etcdserverpb.KV\",grpc_method=\"Put\"} 2",
+        "grpc_server_started_total{grpc_type=\"bidi_stream\",grpc_service=\"etcdserverpb.Watch\",grpc_method=\"Watch\"} 0",
+        "# TYPE etcd_disk_wal_fsync_duration_seconds histogram",
+        "# TYPE etcd_network_peer_round_trip_time_seconds histogram",
         "etcd_server_has_leader 1",
         "etcd_server_is_leader 1",
         "etcd_server_version{server_version=\"3.6.5\"} 1",
-        "etcd_debugging_mvcc_current_revision 1",
+        "etcd_debugging_mvcc_current_revision 2",
         "# TYPE etcd_mvcc_db_total_size_in_bytes gauge",
     ] {
         assert!(page.lines().any(|have| have == line), "{line} is not in {page}");
+    }
+    // What was written was synced and applied, so it was measured.
+    for name in [
+        "etcd_disk_wal_fsync_duration_seconds",
+        "etcd_disk_backend_commit_duration_seconds",
+    ] {
+        let count = page
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{name}_count ")));
+        assert!(count.is_some_and(|count| count != "0"), "{name}: {page}");
+        let all = format!("{name}_bucket{{le=\"+Inf\"}} {}", count.unwrap());
+        assert!(page.contains(&all), "{all} is not in {page}");
     }
 }
 

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use futures::{Stream, StreamExt};
-use mvcc::{Applied, Backend, LeaseChange, Machine};
+use mvcc::{Applied, Backend, Block, LeaseChange, Machine};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{AsyncRuntime, EntryPayload, OptionalSend};
 use prost::Message;
 use proto::raft::Batch;
+use proto::raft::request::Op;
 use tokio::sync::{mpsc, watch};
 
 use super::codec::{decode_membership, encode_membership, from_log_id};
@@ -18,6 +19,7 @@ use super::snapshot::{Builder, MEMBERSHIP_RECORD, SnapshotData, SnapshotOf, in_p
 use super::types::{Answers, EntryOf, LogIdOf, StoredMembershipOf, Types};
 use crate::limits::APPLIES_BEFORE_YIELD;
 use crate::log::{Disk, Log, LogId};
+use crate::metrics::Metrics;
 use crate::watch::Hub;
 
 /// What apply tells the rest of the member.
@@ -34,6 +36,8 @@ pub struct Shared {
     pub members: watch::Sender<StoredMembershipOf>,
     /// Set once openraft runs; before that it only asks what is there.
     pub serving: AtomicBool,
+    /// What the member counts.
+    pub metrics: Arc<Metrics>,
 }
 
 /// The state machine.
@@ -104,12 +108,42 @@ impl<D: Disk, B: Backend> Applier<D, B> {
         Ok(answers)
     }
 
+    fn count(&self, batch: &Batch, blocks: &[Arc<Block>], leases: &[LeaseChange]) {
+        let metrics = &self.shared.metrics;
+        let txns = batch
+            .requests
+            .iter()
+            .filter(|request| matches!(request.op, Some(Op::Txn(_))));
+        metrics.txns.add(txns.count() as u64);
+        for event in blocks.iter().flat_map(|block| &block.events) {
+            if event.is_delete() {
+                metrics.deletes.one();
+            } else {
+                metrics.puts.one();
+                metrics.put_bytes.add(event.entry.encoded().len() as u64);
+            }
+        }
+        for change in leases {
+            match change {
+                LeaseChange::Granted { .. } => metrics.leases_granted.one(),
+                LeaseChange::Revoked { .. } => metrics.leases_revoked.one(),
+                LeaseChange::Checkpointed { .. } => {}
+            }
+        }
+    }
+
     fn publish(&mut self, id: mvcc::LogId, batch: &Batch) -> io::Result<Answers> {
         let Applied {
             responses,
             blocks,
             leases,
-        } = self.machine.apply(id, batch).map_err(io::Error::other)?;
+        } = self
+            .shared
+            .metrics
+            .apply
+            .time(|| self.machine.apply(id, batch))
+            .map_err(io::Error::other)?;
+        self.count(batch, &blocks, &leases);
         self.shared.hub.publish(&blocks);
         for change in leases {
             // Nobody listening means that the member is shutting down.
@@ -163,6 +197,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend> RaftStateMachine<Types<R>> for Applie
             log: self.log.clone(),
             backend: self.machine.backend().clone(),
             membership: self.membership.clone(),
+            metrics: self.shared.metrics.clone(),
         }
     }
 

@@ -10,6 +10,7 @@ use openraft::{AsyncRuntime, RaftSnapshotBuilder, Snapshot, SnapshotMeta};
 use super::codec::{decode_membership, to_log_id};
 use super::types::{StoredMembershipOf, Types};
 use crate::log::{Disk, Log, LogId};
+use crate::metrics::Metrics;
 
 /// The name under which the membership is kept beside the tables.
 pub const MEMBERSHIP_RECORD: &str = "membership";
@@ -43,16 +44,17 @@ pub struct Builder<D: Disk, B: Backend> {
     pub(super) log: Log<D>,
     pub(super) backend: Arc<B>,
     pub(super) membership: StoredMembershipOf,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl<R: AsyncRuntime, D: Disk, B: Backend> RaftSnapshotBuilder<Types<R>> for Builder<D, B> {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf> {
-        let backend = self.backend.clone();
+        let (backend, metrics) = (self.backend.clone(), self.metrics.clone());
         let flushed = self
             .log
-            .offload(move || backend.flush().map_err(io::Error::other))
+            .offload(move || metrics.flush.time(|| backend.flush()).map_err(io::Error::other))
             .await?;
         Ok(in_place(flushed, self.membership.clone()))
     }

@@ -41,6 +41,7 @@ pub use memory::{MemoryDisk, MemoryFile, PAGE_BYTES};
 pub use record::{Claim, Entry, EntryKind, LogId, Record, Vote};
 
 use crate::limits::{CLAIMS_MAX, LOG_CACHE_BYTES, LOG_ROUND_BYTES, LOG_SEGMENT_BYTES};
+use crate::metrics::Metrics;
 use index::{Found, Index, Stored};
 use writer::{Round, Writer};
 
@@ -54,6 +55,8 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// Payload bytes of the newest entries kept in memory.
     pub cache_bytes: usize,
+    /// Where it counts what it writes and how long it takes.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Default for LogOptions {
@@ -61,6 +64,7 @@ impl Default for LogOptions {
         Self {
             segment_bytes: LOG_SEGMENT_BYTES,
             cache_bytes: LOG_CACHE_BYTES,
+            metrics: Arc::default(),
         }
     }
 }
@@ -121,7 +125,7 @@ impl<D: Disk> Log<D> {
             .map(|segment| (segment.sequence, segment.file.clone()))
             .collect();
         let index = std::mem::take(&mut recovered.index);
-        let writer = Writer::new(disk.clone(), options.segment_bytes, recovered, &index);
+        let writer = Writer::new(disk.clone(), &options, recovered, &index);
         let shared = Arc::new(Shared {
             disk,
             cache_bytes,

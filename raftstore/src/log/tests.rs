@@ -9,6 +9,7 @@ fn options() -> LogOptions {
     LogOptions {
         segment_bytes: SEGMENT,
         cache_bytes: 1 << 20,
+        ..LogOptions::default()
     }
 }
 
@@ -188,7 +189,7 @@ async fn unsynced_tail(disk: &MemoryDisk) -> u64 {
     drop(log);
     let mut recovered = recover::recover(disk, 0).unwrap();
     let index = std::mem::take(&mut recovered.index);
-    let mut writer = Writer::new(Arc::new(disk.clone()), SEGMENT, recovered, &index);
+    let mut writer = Writer::new(Arc::new(disk.clone()), &options(), recovered, &index);
     let tail: Vec<Record> = (5..8).map(|i| Record::Entry(entry(1, i, 6000))).collect();
     writer.round(&tail, false).unwrap();
     5
@@ -227,7 +228,7 @@ async fn a_torn_first_batch_of_a_segment_loses_neither_vote_nor_purged_id() {
     // Fills the first segment and starts the second, whose first batch is lost.
     let mut recovered = recover::recover(&disk, 0).unwrap();
     let index = std::mem::take(&mut recovered.index);
-    let mut writer = Writer::new(Arc::new(disk.clone()), SEGMENT, recovered, &index);
+    let mut writer = Writer::new(Arc::new(disk.clone()), &options(), recovered, &index);
     let filling: Vec<Record> = (3..7).map(|i| Record::Entry(entry(5, i, 6000))).collect();
     writer.round(&filling, true).unwrap();
     writer.round(&[Record::Entry(entry(5, 7, 6000))], false).unwrap();

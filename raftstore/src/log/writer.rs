@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
+use super::LogOptions;
 use super::batch::{BatchHeader, HEADER_BYTES, Place, padded};
 use super::disk::{Disk, DiskFile};
 use super::index::{Index, Stored};
@@ -14,11 +15,13 @@ use super::record::{Claim, ENTRY_PREFIX_BYTES, LogId, Record, Vote};
 use super::recover::{Recovered, Segment};
 use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, parse_spare_name, salt, segment_name, spare_name};
 use crate::limits::{LOG_BATCH_BYTES, LOG_SPARE_SEGMENTS};
+use crate::metrics::Metrics;
 
 /// The stream's end and everything needed to extend it.
 pub struct Writer<D: Disk> {
     disk: Arc<D>,
     segment_bytes: u64,
+    metrics: Arc<Metrics>,
     segments: VecDeque<Segment<D::File>>,
     spares: Vec<String>,
     next_spare: u64,
@@ -57,7 +60,7 @@ pub struct Round {
 
 impl<D: Disk> Writer<D> {
     /// Continues a recovered log.
-    pub fn new(disk: Arc<D>, segment_bytes: u64, recovered: Recovered<D::File>, index: &Index) -> Self {
+    pub fn new(disk: Arc<D>, options: &LogOptions, recovered: Recovered<D::File>, index: &Index) -> Self {
         let state = Carried {
             vote: index.vote,
             purged: index.purged,
@@ -73,7 +76,8 @@ impl<D: Disk> Writer<D> {
             .map_or(1, |last| last + 1);
         Self {
             disk,
-            segment_bytes,
+            segment_bytes: options.segment_bytes,
+            metrics: options.metrics.clone(),
             segments: recovered.segments,
             spares: recovered.spares,
             next_spare,
@@ -207,6 +211,7 @@ impl<D: Disk> Writer<D> {
         bytes.append(&mut self.body);
         bytes.resize(header.stored_bytes() as usize, 0);
         segment.file.write_at(&bytes, self.offset)?;
+        self.metrics.log_bytes.add(bytes.len() as u64);
         let body_start = self.offset + HEADER_BYTES as u64;
         for (id, mut stored) in self.open.drain(..) {
             stored.place.offset += body_start;
@@ -219,7 +224,7 @@ impl<D: Disk> Writer<D> {
 
     fn sync(&mut self) -> io::Result<()> {
         if let Some(segment) = self.segments.back() {
-            segment.file.sync()?;
+            self.metrics.log_sync.time(|| segment.file.sync())?;
             self.synced = Place {
                 segment: segment.sequence,
                 offset: self.offset,

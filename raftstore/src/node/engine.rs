@@ -9,8 +9,8 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{AsyncRuntime, Instant};
 use parking_lot::Mutex;
 use proto::etcd::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
-use proto::raft::{Identity, Request};
 use proto::raft::member_question::Change as MemberChange;
+use proto::raft::{Identity, Request};
 use rand::RngExt;
 use tokio::sync::watch;
 
@@ -19,6 +19,7 @@ use crate::engine::{Engine, LeaseTime};
 use crate::error::Error;
 use crate::limits::LEADER_RETRY;
 use crate::log::Disk;
+use crate::metrics::Metrics;
 use crate::status::{Leadership, Member, Status};
 use crate::transport::Peers;
 use crate::watch::Hub;
@@ -242,6 +243,10 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Engine for Node<R, D, B,
 
     fn new_lease_id(&self) -> i64 {
         R::thread_rng().random_range(1..i64::MAX)
+    }
+
+    fn metrics(&self) -> &Arc<Metrics> {
+        &self.core.options.metrics
     }
 
     fn status(&self) -> Status {

@@ -16,9 +16,16 @@ use crate::transport::Peers;
 pub async fn run<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(core: Arc<Core<R, D, B, N>>) {
     let mut server = core.raft.server_metrics();
     let tick = core.options.timing.heartbeat / 4;
+    let mut last_leader = None;
     loop {
         let now = core.observe();
-        core.leadership.send_if_modified(|known| update(known, now));
+        core.leadership.send_if_modified(|known| {
+            if now.leader.is_some() && now.leader != last_leader {
+                last_leader = now.leader;
+                core.options.metrics.leader_changes.one();
+            }
+            update(known, now)
+        });
         // A change of state is looked at at once, the passing of time at the tick.
         let changed = R::timeout(tick, async { server.changed().await.is_ok() }).await;
         if matches!(changed, Ok(false)) {

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::consensus::{Applier, LogStore, RaftOf, Shared, StoredMembershipOf};
 use crate::error::Error;
 use crate::limits::WATCH_CATCH_UP_BYTES;
-use crate::log::{Disk, Log};
+use crate::log::{Disk, Log, LogOptions};
 use crate::options::Options;
 use crate::status::Leadership;
 use crate::transport::{Inbound, Peers};
@@ -79,7 +79,11 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Node<R, D, B, N> {
     pub async fn start(options: Options, parts: Parts<D, B, N>) -> Result<Self, Error> {
         let Parts { disk, backend, peers } = parts;
         let config = Arc::new(options.raft_config()?);
-        let log = Log::open::<R>(disk, options.log.clone()).await?;
+        let log_options = LogOptions {
+            metrics: options.metrics.clone(),
+            ..options.log.clone()
+        };
+        let log = Log::open::<R>(disk, log_options).await?;
         let machine = log
             .offload(move || Machine::open(backend).map_err(std::io::Error::other))
             .await;
@@ -97,6 +101,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Node<R, D, B, N> {
             compacted: watch::Sender::new(0),
             members: watch::Sender::new(StoredMembershipOf::default()),
             serving: AtomicBool::new(false),
+            metrics: options.metrics.clone(),
         });
         let applier = Applier::new(machine, log.clone(), shared.clone()).map_err(Error::fault)?;
         let raft = Raft::new(options.id, config, peers.clone(), LogStore::new(log.clone()), applier);
@@ -104,7 +109,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Node<R, D, B, N> {
         shared.serving.store(true, Ordering::Release);
         // Whoever has a vote or an entry still has its promises.
         let initialized = raft.is_initialized().await.map_err(Error::fault)?;
-        let (proposals, proposal_work) = propose::queue();
+        let (proposals, proposal_work) = propose::queue(options.metrics.clone());
         let (reads, read_work) = read::queue();
         let core = Arc::new(Core {
             options,

@@ -25,6 +25,7 @@ use crate::limits::{
     PENDING_PROPOSAL_BYTES, PROPOSAL_BYTES, PROPOSALS_IN_FLIGHT, REQUEST_BYTES, REQUEST_OVERHEAD_BYTES,
 };
 use crate::log::Disk;
+use crate::metrics::Metrics;
 use crate::transport::Peers;
 
 /// A request that is part of the log, and its answer.
@@ -42,6 +43,7 @@ type Outcome = Result<Committed, Error>;
 pub struct Queue {
     work: mpsc::UnboundedSender<Queued>,
     budget: Arc<AtomicUsize>,
+    metrics: Arc<Metrics>,
 }
 
 /// The other end.
@@ -58,21 +60,24 @@ pub struct Queued {
 struct Share {
     budget: Arc<AtomicUsize>,
     bytes: usize,
+    metrics: Arc<Metrics>,
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
         self.budget.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.metrics.proposals_pending.sub(1);
     }
 }
 
 /// An empty queue.
-pub fn queue() -> (Queue, Work) {
+pub fn queue(metrics: Arc<Metrics>) -> (Queue, Work) {
     let (work, receiver) = mpsc::unbounded_channel();
     (
         Queue {
             work,
             budget: Arc::new(AtomicUsize::new(0)),
+            metrics,
         },
         receiver,
     )
@@ -93,8 +98,11 @@ impl Queue {
         let share = Share {
             budget: self.budget.clone(),
             bytes,
+            metrics: self.metrics.clone(),
         };
+        self.metrics.proposals_pending.one();
         if pending + bytes > PENDING_PROPOSAL_BYTES {
+            self.metrics.proposals_failed.one();
             return Err(Error::TooManyRequests);
         }
         let (answer, outcome) = oneshot::channel();
@@ -160,6 +168,7 @@ async fn propose<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(
             Err(_) => core.stopped_error(),
         },
     };
+    core.options.metrics.proposals_failed.add(waiting.len() as u64);
     for (sender, _) in waiting {
         let _ = sender.send(Err(failure.clone()));
     }

@@ -28,6 +28,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::limits::LOG_SEGMENT_BYTES_MEMORY;
 use crate::log::{Disk, MemoryDisk, RealDisk};
+use crate::metrics::Metrics;
 use crate::node::{Node, Parts};
 use crate::options::{FreeSpace, Options, Setup};
 use crate::status::{Leadership, Member, Status};
@@ -91,7 +92,7 @@ impl Store {
             cluster: options.cluster_id(),
             member: options.id,
         };
-        let peers = Dialer::new(identity, tls.clone());
+        let peers = Dialer::new(identity, tls.clone(), options.metrics.clone());
         let node = Node::<TokioRuntime, _, _, _>::start(options, Parts { disk, backend, peers }).await?;
         let server_tls = tls.map(|tls| tls.server);
         serve(listen, server_tls, identity, node.inbound(), node.stopped())
@@ -133,7 +134,7 @@ impl Store {
             cluster: options.cluster_id(),
             member: options.id,
         };
-        let peers = Dialer::new(identity, None);
+        let peers = Dialer::new(identity, None, options.metrics.clone());
         let parts = Parts {
             disk: MemoryDisk::new(),
             backend: Arc::new(Memory::new()),
@@ -156,11 +157,7 @@ impl Store {
     }
 
     /// Judges a read of a view on this handle's behalf.
-    fn judge(
-        &self,
-        view: &View,
-        judge: impl FnOnce(Caller<'_>) -> Result<(), mvcc::AuthRefusal>,
-    ) -> Result<(), Error> {
+    fn judge(&self, view: &View, judge: impl FnOnce(Caller<'_>) -> Result<(), mvcc::AuthRefusal>) -> Result<(), Error> {
         judge(view.caller(self.identity.as_deref())).map_err(|refusal| DeterministicError::Auth(refusal).into())
     }
 
@@ -169,6 +166,7 @@ impl Store {
     /// Reads a range. Linearizable unless `serializable`.
     pub async fn range(&self, request: RangeRequest) -> Result<RangeResponse, Error> {
         mvcc::validate::range(&request)?;
+        self.metrics().ranges.one();
         if !request.serializable {
             self.engine.barrier().await?;
         }
@@ -275,6 +273,7 @@ impl Store {
     pub async fn lease_keep_alive(&self, id: i64) -> Result<LeaseKeepAliveResponse, Error> {
         self.judge(&self.engine.view(), |caller| caller.extend_lease(id))?;
         let ttl = self.engine.keep_alive(id).await?.unwrap_or(0);
+        self.metrics().leases_renewed.add(u64::from(ttl > 0));
         Ok(LeaseKeepAliveResponse {
             header: self.header(),
             id,
@@ -323,6 +322,11 @@ impl Store {
     /// Raises, lists or clears alarms.
     pub async fn alarm(&self, request: AlarmRequest) -> Result<AlarmResponse, Error> {
         proposed!(self, Alarm(request))
+    }
+
+    /// What this member counts and measures.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        self.engine.metrics()
     }
 
     /// How this member is.

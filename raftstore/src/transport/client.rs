@@ -1,11 +1,11 @@
 //! Calling peers over gRPC.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::error::Error as _;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -36,6 +36,7 @@ use crate::consensus::{
     wire_log_id, wire_vote,
 };
 use crate::limits::{ASK_TIMEOUT, MESSAGE_BYTES, SNAPSHOT_CHUNK_BYTES, SNAPSHOT_CHUNKS_IN_FLIGHT};
+use crate::metrics::Metrics;
 
 type Client = TransportClient<InterceptedService<Channel, Address>>;
 
@@ -48,6 +49,7 @@ pub struct Dialer {
 struct Shared {
     identity: Identity,
     tls: Option<Tls>,
+    metrics: Arc<Metrics>,
     channels: Mutex<HashMap<u64, (String, Channel)>>,
     /// Where peers are reached now, by the membership.
     known: Mutex<HashMap<u64, Peer>>,
@@ -73,11 +75,12 @@ impl Interceptor for Address {
 
 impl Dialer {
     /// A dialer of the member `identity`.
-    pub fn new(identity: Identity, tls: Option<Tls>) -> Self {
+    pub fn new(identity: Identity, tls: Option<Tls>, metrics: Arc<Metrics>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 identity,
                 tls,
+                metrics,
                 channels: Mutex::new(HashMap::new()),
                 known: Mutex::new(HashMap::new()),
             }),
@@ -252,12 +255,21 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link {
         let target = self.target;
         async move {
             let mut client = self.client::<R>()?;
-            let requests = input.filter_map(async |request| match append_request(request) {
-                Ok(request) => Some(request),
-                Err(error) => {
-                    tracing::error!(%error, "an append could not be encoded");
-                    None
-                }
+            // Answers come in the order of the requests.
+            let sent = Arc::new(Mutex::new(VecDeque::new()));
+            let answered = (sent.clone(), self.dialer.shared.metrics.round_trip(target));
+            let requests = input.filter_map(move |request| {
+                let request = match append_request(request) {
+                    Ok(request) => {
+                        sent.lock().push_back(Instant::now());
+                        Some(request)
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "an append could not be encoded");
+                        None
+                    }
+                };
+                std::future::ready(request)
             });
             let replies = match client.append(requests).await {
                 Ok(replies) => replies.into_inner(),
@@ -279,7 +291,13 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link {
                 self.failures = 0;
             }
             let parse = move |reply: Result<wire::AppendReply, Status>| match reply {
-                Ok(reply) => parse_append_reply::<R>(reply).map_err(|error| network_error(&error)),
+                Ok(reply) => {
+                    let (sent, round_trip) = &answered;
+                    if let Some(sent) = sent.lock().pop_front() {
+                        round_trip.observe(sent.elapsed());
+                    }
+                    parse_append_reply::<R>(reply).map_err(|error| network_error(&error))
+                }
                 Err(status) => Err(rpc_error(target, &status)),
             };
             Ok(replies.map(parse).boxed())

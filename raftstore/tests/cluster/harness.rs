@@ -126,7 +126,7 @@ impl Cluster {
             cluster: options.cluster_id(),
             member: host.id,
         };
-        let peers = Dialer::new(identity, self.tls.clone());
+        let peers = Dialer::new(identity, self.tls.clone(), options.metrics.clone());
         let parts = Parts {
             disk: host.disk.clone(),
             backend: host.backend.clone(),

@@ -38,6 +38,7 @@ pub struct WatchStream {
 
 /// A watcher that has not ended.
 struct Active {
+    door: Arc<Door>,
     generation: u64,
     task: AbortHandle,
     /// The latest progress request it answered, and up to where.
@@ -47,6 +48,7 @@ struct Active {
 impl Drop for Active {
     fn drop(&mut self) {
         self.task.abort();
+        self.door.calls.watchers.sub(1);
     }
 }
 
@@ -75,13 +77,20 @@ impl WatchStream {
 
     pub async fn run(mut self, mut requests: Streaming<WatchRequest>, requires_leader: bool) {
         let door = self.door.clone();
+        door.calls.watch_streams.one();
         let leader_lost = door.leader_lost(requires_leader);
         tokio::pin!(leader_lost);
+        let mut asks = true;
         let end = loop {
             let step = tokio::select! {
-                request = requests.message() => match request {
+                request = requests.message(), if asks => match request {
                     Ok(Some(request)) => self.request(request).await,
-                    Ok(None) | Err(_) => Err(End::Client),
+                    // Nothing more to ask; what was asked for goes on.
+                    Ok(None) => {
+                        asks = false;
+                        Ok(())
+                    }
+                    Err(_) => Err(End::Client),
                 },
                 Some(report) = self.reports.1.recv() => self.report(report).await,
                 () = self.client.closed() => Err(End::Client),
@@ -93,6 +102,7 @@ impl WatchStream {
             }
         };
         self.watchers.clear();
+        door.calls.watch_streams.sub(1);
         if let End::Told(status) = end {
             let _ = self.client.send(Err(status)).await;
         }
@@ -159,9 +169,11 @@ impl WatchStream {
             asked: self.asked.subscribe(),
         };
         let task = tokio::spawn(task.run()).abort_handle();
+        self.door.calls.watchers.one();
         self.watchers.insert(
             watch_id,
             Active {
+                door: self.door.clone(),
                 generation,
                 task,
                 synced: (0, 0),
@@ -271,7 +283,10 @@ impl WatchStream {
             return Ok(());
         };
         match what {
-            What::Send(response) => self.send(response).await,
+            What::Send(response) => {
+                self.door.calls.events.add(response.events.len() as u64);
+                self.send(response).await
+            }
             What::Synced { number, revision } => {
                 active.synced = (number, revision);
                 self.answer_progress().await

@@ -8,6 +8,7 @@
 //! with a reason only by etcds newer than Debian's). Of users and roles: [`auth`].
 
 mod auth;
+mod gateway;
 mod generator;
 mod peer;
 mod watches;

@@ -21,7 +21,7 @@ pub const HANG: Duration = Duration::from_secs(60);
 /// A running etcd; ends with the value.
 pub struct Etcd {
     process: Child,
-    client_url: String,
+    pub client_url: String,
     _data: tempfile::TempDir,
 }
 
@@ -116,7 +116,7 @@ impl Etcd {
             loop {
                 let channel = Channel::from_shared(self.client_url.clone()).unwrap();
                 if let Ok(channel) = channel.connect().await {
-                    let mut peer = Peer::over(channel, None);
+                    let mut peer = Peer::over(self.client_url.clone(), channel, None);
                     // Answered once there is a leader.
                     if peer
                         .kv
@@ -138,6 +138,8 @@ impl Etcd {
 }
 
 pub struct Peer {
+    /// Where it is reached.
+    pub url: String,
     pub kv: KvClient<Channel>,
     pub watch: WatchClient<Channel>,
     pub auth: AuthClient<Channel>,
@@ -171,8 +173,9 @@ pub fn normalize(header: &mut Option<ResponseHeader>) {
 }
 
 impl Peer {
-    fn over(channel: Channel, stop: Option<DropGuard>) -> Self {
+    fn over(url: String, channel: Channel, stop: Option<DropGuard>) -> Self {
         Self {
+            url,
             kv: KvClient::new(channel.clone()),
             watch: WatchClient::new(channel.clone()),
             auth: AuthClient::new(channel.clone()),
@@ -191,8 +194,8 @@ impl Peer {
         let mut config = EtcdConfig::new("one", vec![]);
         config.bcrypt_cost = 4;
         tokio::spawn(serve(listener, None, store, config, stop.clone()));
-        let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
-        Self::over(channel, Some(stop.drop_guard()))
+        let channel = Channel::from_shared(url.clone()).unwrap().connect().await.unwrap();
+        Self::over(url, channel, Some(stop.drop_guard()))
     }
 
     pub async fn put(&mut self, key: &str, value: &str) {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use etcd::{EtcdConfig, serve};
+use raftstore::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -28,6 +29,7 @@ const HANG: Duration = Duration::from_secs(60);
 
 pub struct Door {
     pub address: SocketAddr,
+    pub store: Store,
     _stop: DropGuard,
 }
 
@@ -36,17 +38,30 @@ impl Door {
         if !*HAS_ETCDCTL {
             return None;
         }
+        Some(Self::of(memory::store().await.unwrap()).await)
+    }
+
+    /// The doors of the members of a cluster.
+    pub async fn open_cluster(members: u64) -> Option<Vec<Self>> {
+        if !*HAS_ETCDCTL {
+            return None;
+        }
+        let stores = memory::cluster(members).await.unwrap();
+        Some(futures::future::join_all(stores.into_iter().map(Self::of)).await)
+    }
+
+    async fn of(store: Store) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let store = memory::store().await.unwrap();
         let mut config = EtcdConfig::new("one", vec![format!("http://{address}")]);
         config.bcrypt_cost = 4;
-        tokio::spawn(serve(listener, None, store, config, stop.clone()));
-        Some(Self {
+        tokio::spawn(serve(listener, None, store.clone(), config, stop.clone()));
+        Self {
             address,
+            store,
             _stop: stop.drop_guard(),
-        })
+        }
     }
 
     pub fn command(&self, line: &str) -> tokio::process::Command {
