@@ -1,8 +1,8 @@
 //! Keys, certificates and TLS configurations.
 //!
 //! A cluster has one certificate authority per trust domain, as kubeadm lays them out. [`Ca`] issues leaf certificates
-//! from it, [`tls`] turns files into rustls configurations whose own certificate is re-read when its file changes, and
-//! [`jwt`] signs and verifies service-account tokens.
+//! from it, [`tls`] turns files into rustls configurations whose own certificate is re-read when its file changes, [`kubeadm`]
+//! knows which files a master and a node need, and [`jwt`] signs and verifies service-account tokens.
 //!
 //! Promises: private keys are written with mode 0600 and never logged; a file that is replaced is replaced whole
 //! (write, sync, rename), so a reader sees the old certificate or the new one.
@@ -14,6 +14,7 @@ mod ca;
 mod error;
 mod files;
 pub mod jwt;
+pub mod kubeadm;
 pub mod tls;
 
 pub use ca::{Ca, Identity, Leaf, certificate_expiry};

@@ -17,6 +17,11 @@ use crate::Error;
 /// How often, at most, a handshake looks whether the certificate's file has changed.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 
+/// A renewal replaces key and certificate one after the other: whoever starts in between looks again, this often and with
+/// this pause, before it gives up.
+const OPEN_TRIES: usize = 50;
+const OPEN_PAUSE: Duration = Duration::from_millis(100);
+
 /// What a server asks of a client's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuth {
@@ -112,6 +117,17 @@ fn load(cert: &Path, key: &Path) -> Result<Arc<CertifiedKey>, Error> {
     Ok(Arc::new(certified))
 }
 
+/// [`load`], past a renewal that is under way.
+fn load_whole(cert: &Path, key: &Path) -> Result<Arc<CertifiedKey>, Error> {
+    for _ in 1..OPEN_TRIES {
+        match load(cert, key) {
+            Err(Error::Content { what: "key pair", .. }) => std::thread::sleep(OPEN_PAUSE),
+            loaded => return loaded,
+        }
+    }
+    load(cert, key)
+}
+
 /// A certificate that follows its file.
 #[derive(Debug)]
 struct Reloading {
@@ -130,7 +146,7 @@ struct State {
 impl Reloading {
     fn open(cert: &Path, key: &Path) -> Result<Reloading, Error> {
         let modified = modified(cert);
-        let certified = load(cert, key)?;
+        let certified = load_whole(cert, key)?;
         let state = Mutex::new(State {
             certified,
             modified,
