@@ -4,13 +4,13 @@
 //! a prefix of the directory's changes, as a journaling file system does. A *fuse* cuts the power between any two
 //! operations. Space can run out, syncs can fail or be slow, and sectors that were synced can rot.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use raftstore::log::{Disk, DiskFile};
+use raftstore::log::{Disk, DiskFile, Volatile};
 use tokio::sync::Notify;
 
 use crate::executor;
@@ -22,9 +22,7 @@ pub const SECTOR_BYTES: usize = 512;
 
 #[derive(Debug, Default)]
 struct Content {
-    seen: Vec<u8>,
-    durable: Vec<u8>,
-    dirty: BTreeSet<usize>,
+    bytes: Volatile,
     /// End of what was written before the last syncs, newest first: below the oldest, a later batch calls the bytes synced.
     marks: [usize; 3],
     written: usize,
@@ -126,7 +124,7 @@ impl State {
     }
 
     fn used(&self) -> u64 {
-        self.names.values().map(|file| file.lock().seen.len() as u64).sum()
+        self.names.values().map(|file| file.lock().bytes.len() as u64).sum()
     }
 
     fn note(&mut self, change: Change) {
@@ -160,6 +158,12 @@ impl SimulatedDisk {
     /// Bytes in use.
     pub fn used(&self) -> u64 {
         self.state.lock().used()
+    }
+
+    /// Bytes that still fit.
+    pub fn free(&self) -> u64 {
+        let state = self.state.lock();
+        state.temper.capacity.saturating_sub(state.used())
     }
 
     /// Cuts the power when so many more operations were done.
@@ -216,9 +220,7 @@ impl SimulatedDisk {
         let (name, file) = random.pick(&files)?;
         let mut file = file.lock();
         let offset = random.index(file.marks[2]);
-        let bit = 1 << random.below(8);
-        file.seen[offset] ^= bit;
-        file.durable[offset] ^= bit;
+        file.bytes.flip_bit(offset, random.below(8) as u8);
         Some(format!("{name} at byte {offset}"))
     }
 
@@ -232,25 +234,15 @@ impl SimulatedDisk {
 }
 
 fn survive(file: &mut Content, survivors: Survivors, random: &mut Random) -> Shared {
-    let mut durable = file.durable.clone();
-    for sector in std::mem::take(&mut file.dirty) {
-        let kept = match survivors {
-            Survivors::None => false,
-            Survivors::Some => random.chance(500_000),
-            Survivors::All => true,
-        };
-        if kept {
-            let start = sector * SECTOR_BYTES;
-            let end = (start + SECTOR_BYTES).min(durable.len());
-            durable[start..end].copy_from_slice(&file.seen[start..end]);
-        }
-    }
+    let bytes = file.bytes.crash(|_| match survivors {
+        Survivors::None => false,
+        Survivors::Some => random.chance(500_000),
+        Survivors::All => true,
+    });
     Arc::new(Mutex::new(Content {
-        seen: durable.clone(),
-        durable,
+        bytes,
         marks: file.marks,
         written: file.marks[0],
-        ..Content::default()
     }))
 }
 
@@ -273,14 +265,12 @@ impl Disk for SimulatedDisk {
     fn create(&self, name: &str, length: u64) -> io::Result<SimulatedFile> {
         let mut state = self.state.lock();
         state.operate()?;
-        let replaced = state.names.get(name).map_or(0, |file| file.lock().seen.len() as u64);
+        let replaced = state.names.get(name).map_or(0, |file| file.lock().bytes.len() as u64);
         if state.used() - replaced + length > state.temper.capacity {
             return Err(no_space());
         }
-        let zeros = vec![0; length as usize];
         let content = Arc::new(Mutex::new(Content {
-            seen: zeros.clone(),
-            durable: zeros,
+            bytes: Volatile::zeros(length as usize, SECTOR_BYTES),
             ..Content::default()
         }));
         state.names.insert(name.to_owned(), content.clone());
@@ -365,30 +355,17 @@ pub struct SimulatedFile {
 
 impl DiskFile for SimulatedFile {
     fn length(&self) -> io::Result<u64> {
-        Ok(self.content.lock().seen.len() as u64)
+        Ok(self.content.lock().bytes.len() as u64)
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let content = self.content.lock();
-        let start = offset as usize;
-        let bytes = content.seen.get(start..start + buffer.len());
-        buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
+        self.content.lock().bytes.read_at(buffer, offset)
     }
 
     fn write_at(&self, buffer: &[u8], offset: u64) -> io::Result<()> {
         self.disk.state.lock().operate()?;
-        if buffer.is_empty() {
-            return Ok(());
-        }
         let mut content = self.content.lock();
-        let start = offset as usize;
-        let end = start + buffer.len();
-        if end > content.seen.len() {
-            return Err(io::Error::other("write past the end of a preallocated file"));
-        }
-        content.seen[start..end].copy_from_slice(buffer);
-        content.dirty.extend(start / SECTOR_BYTES..=(end - 1) / SECTOR_BYTES);
+        let end = content.bytes.write_at(buffer, offset)?;
         content.written = content.written.max(end);
         Ok(())
     }
@@ -406,20 +383,9 @@ impl DiskFile for SimulatedFile {
             return Ok(());
         }
         let mut content = self.content.lock();
-        let Content {
-            seen,
-            durable,
-            dirty,
-            marks,
-            written,
-            ..
-        } = &mut *content;
-        for sector in std::mem::take(dirty) {
-            let start = sector * SECTOR_BYTES;
-            let end = (start + SECTOR_BYTES).min(seen.len());
-            durable[start..end].copy_from_slice(&seen[start..end]);
-        }
-        *marks = [*written, marks[0], marks[1]];
+        content.bytes.sync();
+        let marks = content.marks;
+        content.marks = [content.written, marks[0], marks[1]];
         Ok(())
     }
 }

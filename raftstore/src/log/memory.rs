@@ -8,18 +8,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::disk::{Disk, DiskFile};
+use super::volatile::Volatile;
 
 /// The unit that a crash keeps or loses.
 pub const PAGE_BYTES: usize = 4096;
 
 #[derive(Debug, Default)]
 struct Content {
-    /// What a reader sees.
-    seen: Vec<u8>,
-    /// What survives a crash.
-    durable: Vec<u8>,
-    /// Pages of `seen` written since the last sync.
-    dirty: std::collections::BTreeSet<usize>,
+    bytes: Volatile,
     /// Set by [`MemoryDisk::fail_syncs`].
     fail_sync: bool,
 }
@@ -47,17 +43,9 @@ impl MemoryDisk {
     pub fn crash(&self, mut keep: impl FnMut(&str, usize) -> bool) {
         let mut files = self.files.lock();
         for (name, file) in files.iter_mut() {
-            let content = file.content.lock();
-            let mut durable = content.durable.clone();
-            for page in content.dirty.iter().copied().filter(|page| keep(name, *page)) {
-                let start = page * PAGE_BYTES;
-                let end = (start + PAGE_BYTES).min(durable.len());
-                durable[start..end].copy_from_slice(&content.seen[start..end]);
-            }
-            drop(content);
+            let bytes = file.content.lock().bytes.crash(|page| keep(name, page));
             let survivor = Content {
-                seen: durable.clone(),
-                durable,
+                bytes,
                 ..Content::default()
             };
             *file = MemoryFile {
@@ -69,9 +57,7 @@ impl MemoryDisk {
     /// Flips one bit, in what is seen and in what is durable.
     pub fn flip_bit(&self, name: &str, offset: u64, bit: u8) {
         if let Some(file) = self.files.lock().get(name) {
-            let mut content = file.content.lock();
-            content.seen[offset as usize] ^= 1 << bit;
-            content.durable[offset as usize] ^= 1 << bit;
+            file.content.lock().bytes.flip_bit(offset as usize, bit);
         }
     }
 
@@ -99,10 +85,8 @@ impl Disk for MemoryDisk {
     }
 
     fn create(&self, name: &str, length: u64) -> io::Result<MemoryFile> {
-        let zeros = vec![0; length as usize];
         let content = Content {
-            seen: zeros.clone(),
-            durable: zeros,
+            bytes: Volatile::zeros(length as usize, PAGE_BYTES),
             ..Content::default()
         };
         let file = MemoryFile {
@@ -142,33 +126,15 @@ impl Disk for MemoryDisk {
 
 impl DiskFile for MemoryFile {
     fn length(&self) -> io::Result<u64> {
-        Ok(self.content.lock().seen.len() as u64)
+        Ok(self.content.lock().bytes.len() as u64)
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let content = self.content.lock();
-        let start = offset as usize;
-        let end = start + buffer.len();
-        if end > content.seen.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        buffer.copy_from_slice(&content.seen[start..end]);
-        Ok(())
+        self.content.lock().bytes.read_at(buffer, offset)
     }
 
     fn write_at(&self, buffer: &[u8], offset: u64) -> io::Result<()> {
-        if buffer.is_empty() {
-            return Ok(());
-        }
-        let mut content = self.content.lock();
-        let start = offset as usize;
-        let end = start + buffer.len();
-        if end > content.seen.len() {
-            return Err(io::Error::other("write past the end of a preallocated file"));
-        }
-        content.seen[start..end].copy_from_slice(buffer);
-        content.dirty.extend(start / PAGE_BYTES..=(end - 1) / PAGE_BYTES);
-        Ok(())
+        self.content.lock().bytes.write_at(buffer, offset).map(drop)
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -176,14 +142,7 @@ impl DiskFile for MemoryFile {
         if content.fail_sync {
             return Err(io::Error::other("the memory disk was told to fail syncs"));
         }
-        let Content {
-            seen, durable, dirty, ..
-        } = &mut *content;
-        for page in std::mem::take(dirty) {
-            let start = page * PAGE_BYTES;
-            let end = (start + PAGE_BYTES).min(seen.len());
-            durable[start..end].copy_from_slice(&seen[start..end]);
-        }
+        content.bytes.sync();
         Ok(())
     }
 }

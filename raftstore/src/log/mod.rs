@@ -20,6 +20,7 @@ mod memory;
 mod record;
 mod recover;
 mod segment;
+mod volatile;
 mod writer;
 
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::LogError;
 pub use memory::{MemoryDisk, MemoryFile, PAGE_BYTES};
 pub use record::{Claim, Entry, EntryKind, LogId, Record, Vote};
+pub use volatile::Volatile;
 
 use crate::limits::{CLAIMS_MAX, LOG_CACHE_BYTES, LOG_ROUND_BYTES, LOG_SEGMENT_BYTES};
 use crate::metrics::Metrics;
