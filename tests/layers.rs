@@ -26,7 +26,7 @@ const LAYERS: [(&str, &str, &[&str]); 22] = [
     (
         "simulator",
         "jepsen/simulator",
-        &["raftstore", "mvcc", "proto", "checker"],
+        &["raftstore", "mvcc", "proto", "storage"],
     ),
     ("jepsen", "jepsen", &["checker", "proto", "pki"]),
     ("skip", "tests/skip", &[]),

@@ -12,6 +12,8 @@ pub enum Planted {
     WatchGap,
     /// A leader that lapsed keeps its lease timers and has leases revoked through its successor.
     DeposedRevoke,
+    /// A lease is said to be gone as soon as its revocation is proposed.
+    HastyExpiry,
 }
 
 thread_local! {

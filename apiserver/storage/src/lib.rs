@@ -25,6 +25,8 @@ mod item;
 pub mod limits;
 mod list;
 mod meta;
+#[cfg(feature = "planted")]
+pub mod planted;
 mod pluck;
 mod recency;
 mod storage;

@@ -33,6 +33,17 @@ pub(crate) enum Outcome {
 }
 
 impl Write<'_> {
+    #[cfg(not(feature = "planted"))]
+    fn fence(&self) -> Option<&Fence> {
+        self.fence
+    }
+
+    /// The planted fault: nobody asks for the fence.
+    #[cfg(feature = "planted")]
+    fn fence(&self) -> Option<&Fence> {
+        self.fence.filter(|_| !crate::planted::unfenced())
+    }
+
     /// On failure the transaction reads the key and the fence, so that the caller needs no second trip to learn why.
     pub(crate) fn request(&self) -> TxnRequest {
         let key = Bytes::copy_from_slice(self.key.as_bytes());
@@ -48,7 +59,7 @@ impl Write<'_> {
             })),
         });
         request.failure.push(read(key));
-        let fence = self.fence.map(|fence| (fence.key.as_slice(), fence.token));
+        let fence = self.fence().map(|fence| (fence.key.as_slice(), fence.token));
         let guards = self.guards.iter().map(|guard| (guard.key.as_bytes(), guard.revision));
         for (key, revision) in fence.into_iter().chain(guards) {
             let key = Bytes::copy_from_slice(key);
@@ -71,7 +82,7 @@ impl Write<'_> {
         let mut reads = response.responses.into_iter().map(first);
         let current = reads.next().flatten();
         let mut next_revision = || reads.next().flatten().map_or(0, |(_, revision)| revision);
-        if let Some(fence) = self.fence
+        if let Some(fence) = self.fence()
             && next_revision() != fence.token
         {
             return Err(Error::Fenced);

@@ -1,6 +1,7 @@
 //! What clients ask of a store, and what they were told.
 
 use bytes::Bytes;
+use raftstore::MembershipRefusal;
 use raftstore::pb::{
     CompactionResponse, DeleteRangeResponse, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseRevokeResponse,
     LeaseTimeToLiveResponse, PutResponse, RangeResponse, TxnResponse,
@@ -47,6 +48,12 @@ pub enum Call {
     TimeToLive { lease: i64 },
     /// Hands leadership to a member.
     Transfer { to: u64 },
+    /// Adds a member that is reached at a URL, and waits for a promotion if it is to be a learner.
+    Add { url: String, learner: bool },
+    /// Removes a member for good.
+    Remove { id: u64 },
+    /// Gives a learner its vote.
+    Promote { id: u64 },
 }
 
 /// What is told.
@@ -62,6 +69,9 @@ pub enum Answer {
     KeptAlive(LeaseKeepAliveResponse),
     Time(LeaseTimeToLiveResponse),
     Transferred,
+    Added(u64),
+    Removed,
+    Promoted,
 }
 
 /// How a call ended.
@@ -71,6 +81,8 @@ pub enum Outcome {
     Answered(Answer),
     /// Refused, as every member would.
     Refused(mvcc::DeterministicError),
+    /// The membership was not changed, for this reason.
+    Unchanged(MembershipRefusal),
     /// It certainly had no effect.
     Failed(String),
     /// Nobody can say.
@@ -90,21 +102,13 @@ pub struct Begun {
     pub readings: Vec<u64>,
     /// Whether the lease it names was alive.
     pub lease_lived: bool,
+    /// Whether the cluster was out of room.
+    pub no_room: bool,
+    /// How often alarms had changed.
+    pub alarm_changes: u64,
 }
 
 impl Call {
-    /// Whether it can change the store.
-    pub fn writes(&self) -> bool {
-        !matches!(
-            self,
-            Call::Get { .. }
-                | Call::Look { .. }
-                | Call::KeepAlive { .. }
-                | Call::TimeToLive { .. }
-                | Call::Transfer { .. }
-        )
-    }
-
     /// The value it writes.
     pub fn value(&self) -> Option<&Bytes> {
         match self {
@@ -136,6 +140,7 @@ impl Answer {
             Answer::Revoked(answer) => answer.header.as_ref(),
             // Lease times are the leader's, and their headers only say where the asked member is.
             Answer::KeptAlive(_) | Answer::Time(_) | Answer::Transferred => None,
+            Answer::Added(_) | Answer::Removed | Answer::Promoted => None,
         };
         header.map(|header| header.revision)
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use mvcc::DeterministicError;
 use raftstore::pb::compare::{CompareResult, CompareTarget, TargetUnion};
 use raftstore::pb::request_op::Request;
 use raftstore::pb::{
@@ -29,17 +30,15 @@ const LOST_PPM: u32 = 10_000;
 pub async fn ask(cluster: &Cluster, member: u64, call: Call, patience: Duration) -> Option<Outcome> {
     let (store, process) = cluster.store(member)?;
     let monitor = &cluster.monitor;
-    let (told, lease_lived) = monitor.history(|history| {
-        let lived = call.lease().is_some_and(|lease| history.lease_lives(lease));
-        (history.told, lived)
-    });
-    let begun = Begun {
+    let begun = monitor.history(|history| Begun {
         call: call.clone(),
         member,
-        told,
+        told: history.told,
         readings: executor::clock_readings(),
-        lease_lived,
-    };
+        lease_lived: call.lease().is_some_and(|lease| history.lease_lives(lease)),
+        no_room: history.no_room,
+        alarm_changes: history.alarm_changes,
+    });
     monitor.observe(&Observation::Begun { begun: &begun });
     let answered = timeout(patience, executor::spawn_in(process, perform(store, call))).await;
     let outcome = match answered {
@@ -49,6 +48,7 @@ pub async fn ask(cluster: &Cluster, member: u64, call: Call, patience: Duration)
         Ok(Ok(Ok(answer))) => Outcome::Answered(answer),
         Ok(Ok(Err(error))) => match Cluster::judge(&error) {
             Judged::Refused(refusal) => Outcome::Refused(refusal),
+            Judged::Unchanged(refusal) => Outcome::Unchanged(refusal),
             Judged::Failed => Outcome::Failed(error.to_string()),
             Judged::Unknown => Outcome::Unknown(error.to_string()),
         },
@@ -149,6 +149,15 @@ async fn perform(store: Store, call: Call) -> Result<Answer, Error> {
             store.transfer_leadership(to).await?;
             Answer::Transferred
         }
+        Call::Add { url, learner } => Answer::Added(store.add_member(vec![url], learner).await?),
+        Call::Remove { id } => {
+            store.remove_member(id).await?;
+            Answer::Removed
+        }
+        Call::Promote { id } => {
+            store.promote_member(id).await?;
+            Answer::Promoted
+        }
     })
 }
 
@@ -209,6 +218,8 @@ pub struct Client {
     member: u64,
 }
 
+/// How often a client that lingers asks for a lease.
+const LINGERS: u64 = 20;
 /// Time to live of a lease is less than this, in seconds.
 const TTL_S_MAX: u64 = 5;
 
@@ -238,6 +249,9 @@ impl Client {
             let call = self.choose();
             let patience = Duration::from_millis(self.random.magnitude(50..10_000));
             let outcome = ask(&self.cluster, self.member, call.clone(), patience).await;
+            if outcome == Some(Outcome::Refused(DeterministicError::NoSpace)) && self.random.chance(200_000) {
+                self.cluster.make_room(self.member).await;
+            }
             match (&call, &outcome) {
                 (Call::Grant { lease, .. }, Some(_)) => self.leases.push(*lease),
                 (Call::Revoke { lease } | Call::KeepAlive { lease }, Some(Outcome::Refused(_))) => {
@@ -249,6 +263,29 @@ impl Client {
                 // Another member may know better.
                 self.member = self.cluster.draw(&mut self.random).unwrap_or(self.member);
                 executor::sleep(Duration::from_millis(self.random.below(100))).await;
+            }
+        }
+    }
+
+    /// Grants leases of a second, and asks for each when that is over until it is gone or was extended once more.
+    pub async fn linger(mut self) {
+        loop {
+            self.written += 1;
+            self.member = self.cluster.draw(&mut self.random).unwrap_or(self.member);
+            let lease = (self.number * 1_000_000 + self.written) as i64;
+            let patience = Duration::from_secs(3);
+            ask(&self.cluster, self.member, Call::Grant { lease, ttl_s: 1 }, patience).await;
+            executor::sleep(Duration::from_millis(self.random.within(1_000..1_500))).await;
+            for _ in 0..LINGERS {
+                let call = match self.random.chance(500_000) {
+                    true => Call::KeepAlive { lease },
+                    false => Call::TimeToLive { lease },
+                };
+                let outcome = ask(&self.cluster, self.member, call, patience).await;
+                if matches!(&outcome, Some(Outcome::Answered(Answer::KeptAlive(kept))) if kept.ttl > 0) {
+                    break;
+                }
+                executor::sleep(Duration::from_micros(self.random.magnitude(100..50_000))).await;
             }
         }
     }
@@ -319,7 +356,7 @@ impl Client {
     }
 
     fn lease_call(&mut self) -> Call {
-        let known = self.random.pick(&self.leases.clone()).copied();
+        let known = self.random.pick(&self.leases).copied();
         let Some(lease) = known.filter(|_| !self.random.chance(150_000)) else {
             self.written += 1;
             return Call::Grant {

@@ -1,11 +1,16 @@
 //! The machines and the members on them: what outlives a process, and the processes that come and go.
 
+mod members;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use raftstore::{Error, FaultHandler, Member, Node, Options, Parts, Retention, Store, Timing};
+use raftstore::{
+    Error, FaultHandler, FreeSpace, MembershipRefusal, Node, Options, Parts, Retention, Space, Store, Timing,
+};
 
 use crate::disk::{SOUND, SimulatedDisk, Survivors};
 use crate::executor::{self, ProcessId, WORLD};
@@ -13,7 +18,10 @@ use crate::monitor::{Monitor, Observation};
 use crate::network::{Door, Network, SimulatedPeers};
 use crate::random::Random;
 use crate::runtime::Simulated;
+use crate::schedulers::Scheduler;
 use crate::tables::SimulatedTables;
+
+pub use members::url;
 
 /// What a run's members are like.
 #[derive(Debug, Clone)]
@@ -28,6 +36,24 @@ pub struct Build {
     pub segment_bytes: u64,
     /// Bytes of entries kept in memory.
     pub cache_bytes: usize,
+    /// Clocks for machines that join later.
+    pub joiners: usize,
+    /// Bytes of the tables from which on writes are refused, and of the disk that have to stay free; `None`: room is no
+    /// concern.
+    pub space: Option<(u64, u64)>,
+    /// Whether members place pods.
+    pub schedules: bool,
+}
+
+/// What a member is to its cluster, as far as those who change it know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// One of its members.
+    Present,
+    /// Somebody asked for its removal; nobody said that it is done.
+    Leaving,
+    /// Not a member any more.
+    Removed,
 }
 
 /// How a process ends that did not want to.
@@ -40,6 +66,15 @@ pub enum Death {
 }
 
 struct Machine {
+    /// Which clock is its own.
+    clock: usize,
+    /// The member's name; one that takes another's place has the same.
+    name: String,
+    /// Whether the member was added to a cluster that existed.
+    joined: bool,
+    /// Whether it waits for somebody to promote it.
+    learner: bool,
+    standing: Standing,
     disk: SimulatedDisk,
     tables: Arc<SimulatedTables>,
     process: Option<ProcessId>,
@@ -62,15 +97,25 @@ pub struct Cluster {
     /// Who is told.
     pub monitor: Arc<Monitor>,
     machines: Mutex<BTreeMap<u64, Machine>>,
+    /// Whether somebody changes the membership.
+    changing: AtomicBool,
 }
 
+/// What a member says that stops because it was removed.
+const REMOVED: &str = "was removed from the cluster";
 /// How long a process may take to begin before it is looked at again.
 const OBSERVE: Duration = Duration::from_millis(20);
 
-impl Cluster {
-    /// Machines that nothing runs on.
-    pub fn new(build: Build, monitor: Arc<Monitor>) -> Arc<Self> {
-        let machine = |id| Machine {
+impl Machine {
+    /// A machine with empty disks that nothing runs on.
+    fn new(id: u64, clock: usize, name: String, monitor: &Arc<Monitor>) -> Self {
+        monitor.follows(id, clock);
+        Self {
+            clock,
+            name,
+            joined: false,
+            learner: false,
+            standing: Standing::Present,
             disk: SimulatedDisk::default(),
             tables: Arc::new(SimulatedTables::new(id, monitor.clone())),
             process: None,
@@ -79,30 +124,40 @@ impl Cluster {
             may_be_lost: false,
             lost: false,
             paused: false,
-        };
+        }
+    }
+}
+
+impl Cluster {
+    /// Machines that nothing runs on.
+    pub fn new(build: Build, monitor: Arc<Monitor>) -> Arc<Self> {
+        let machine = |id: u64| Machine::new(id, id as usize, format!("m{id}"), &monitor);
         let machines = (1..=build.members).map(|id| (id, machine(id))).collect();
         Arc::new(Self {
             network: Network::new(monitor.clone()),
             machines: Mutex::new(machines),
+            changing: AtomicBool::new(false),
             build,
             monitor,
         })
     }
 
-    /// All ids.
+    /// All ids that there ever were, of members that were removed too.
     pub fn ids(&self) -> Vec<u64> {
-        (1..=self.build.members).collect()
+        self.machines.lock().keys().copied().collect()
     }
 
     fn options(self: &Arc<Self>, id: u64, process: ProcessId) -> Options {
-        let member = |id: u64| Member {
-            id,
-            name: format!("m{id}"),
-            peer_urls: vec![format!("sim://{id}")],
-            client_urls: vec![],
-            learner: false,
-        };
-        let mut options = Options::new(id, "simulated", self.ids().into_iter().map(member).collect());
+        let mut options = Options::new(id, "simulated", self.roster(id));
+        options.founds = !self.machines.lock()[&id].joined;
+        if let Some((quota_bytes, reserve_bytes)) = self.build.space {
+            let disk = self.disk(id);
+            options.space = Space {
+                quota_bytes,
+                reserve_bytes,
+                free: FreeSpace(Some(Arc::new(move || Ok(disk.free())))),
+            };
+        }
         options.timing = self.build.timing;
         options.retention = self.build.retention;
         options.log.segment_bytes = self.build.segment_bytes;
@@ -122,7 +177,8 @@ impl Cluster {
 
     /// Starts a member that does not run.
     pub fn start(self: &Arc<Self>, id: u64) {
-        let process = executor::new_process(id as usize);
+        let Some(clock) = self.clock(id) else { return };
+        let process = executor::new_process(clock);
         let parts = {
             let mut machines = self.machines.lock();
             let Some(machine) = machines
@@ -172,6 +228,10 @@ impl Cluster {
             machine.store = Some(store.clone());
         }
         self.network.open_door(id, Door { process, inbound });
+        if self.build.schedules {
+            let scheduler = Scheduler::new(self.monitor.clone(), id, store.clone());
+            drop(executor::spawn_in(process, scheduler.run()));
+        }
         let (monitor, mut leadership) = (self.monitor.clone(), store.leadership());
         drop(executor::spawn_in(process, async move {
             loop {
@@ -190,15 +250,16 @@ impl Cluster {
     /// A member stopped itself.
     fn faulted(&self, id: u64, process: ProcessId, reason: &str) {
         self.monitor.tell(|| format!("m{id} stops with a fault: {reason}"));
-        let (current, excused) = {
+        let (current, excused, removed) = {
             let machines = self.machines.lock();
             let machine = &machines[&id];
-            (machine.process == Some(process), machine.may_fault)
+            let removed = machine.standing != Standing::Present && reason.contains(REMOVED);
+            (machine.process == Some(process), machine.may_fault, removed)
         };
         if !current {
             return;
         }
-        if !excused {
+        if !excused && !removed {
             self.monitor.violate(
                 "sound_members_run",
                 format!("member {id} stops although nothing is wrong with it: {reason}"),
@@ -206,7 +267,10 @@ impl Cluster {
         }
         self.end(id, Death::Killed);
         if let Some(machine) = self.machines.lock().get_mut(&id) {
-            machine.lost = machine.may_be_lost;
+            machine.lost = machine.may_be_lost || removed;
+            if removed {
+                machine.standing = Standing::Removed;
+            }
         }
     }
 
@@ -327,7 +391,7 @@ impl Cluster {
         let machines = self.machines.lock();
         machines
             .iter()
-            .filter(|(_, machine)| !machine.lost)
+            .filter(|(_, machine)| !machine.lost && machine.standing != Standing::Removed)
             .map(|(id, _)| *id)
             .collect()
     }
@@ -365,8 +429,8 @@ impl Cluster {
             | Error::NoLeader
             | Error::TooManyRequests
             | Error::NotLeader
-            | Error::Membership(_)
             | Error::BadMember { .. } => Judged::Failed,
+            Error::Membership(refusal) => Judged::Unchanged(*refusal),
             Error::LeaderChanged | Error::Timeout | Error::Stopped | Error::Fault(_) => Judged::Unknown,
         }
     }
@@ -387,6 +451,8 @@ impl Cluster {
 pub enum Judged {
     /// Refused by everybody alike.
     Refused(mvcc::DeterministicError),
+    /// The membership stays as it is.
+    Unchanged(MembershipRefusal),
     /// Certainly none.
     Failed,
     /// Unknown.

@@ -4,14 +4,15 @@
 //! that lasts ends by itself or when all are healed. Of the members, fewer than half ever lose what they had synced:
 //! nothing can be promised beyond that.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cluster::{Cluster, Death};
 use crate::disk::{SOUND, Survivors, Temper};
-use crate::executor::{self, WORLD};
+use crate::executor::{self, Clock, WORLD};
 use crate::network::{CALM, Weather};
+use crate::operator::{Change, Operator};
 use crate::random::Random;
 
 /// A kind of fault.
@@ -47,9 +48,11 @@ pub enum Kind {
     Rot,
     /// A machine comes back with an empty disk.
     Wipe,
+    /// The membership changes.
+    Members(Change),
 }
 
-/// All kinds.
+/// All kinds but changes of the membership.
 pub const ALL: [Kind; 15] = [
     Kind::Kill,
     Kind::PowerLoss,
@@ -73,6 +76,24 @@ pub fn draw(random: &mut Random) -> Vec<Kind> {
     let chance = [100_000, 300_000, 600_000][random.index(3)];
     ALL.into_iter().filter(|_| random.chance(chance)).collect()
 }
+
+/// Draws the changes of the membership of a run that has some.
+pub fn draw_changes(random: &mut Random) -> Vec<Kind> {
+    let all = [Change::Grow, Change::Shrink, Change::Replace];
+    let first = all[random.index(all.len())];
+    let drawn = all
+        .into_iter()
+        .filter(|change| *change == first || random.chance(500_000));
+    drawn.map(Kind::Members).collect()
+}
+
+/// Those of a view of the membership that have a vote.
+fn voters(view: BTreeMap<u64, bool>) -> BTreeSet<u64> {
+    view.into_iter().filter(|(_, votes)| *votes).map(|(id, _)| id).collect()
+}
+
+/// The most members that a cluster grows to.
+const MEMBERS_MAX: usize = 7;
 
 /// The one who does it.
 pub struct Nemesis {
@@ -116,7 +137,7 @@ impl Nemesis {
         self.cluster.network.set_blocked(BTreeSet::new());
         self.cluster.network.set_weather(CALM);
         for id in self.cluster.ids() {
-            executor::set_clock(id as usize, |clock, now| clock.set_rate(now, 1_000_000));
+            self.set_clock(id, |clock, now| clock.set_rate(now, 1_000_000));
         }
         self.cluster.mend();
     }
@@ -145,11 +166,11 @@ impl Nemesis {
             Kind::Storm => self.storm(),
             Kind::ClockRate => {
                 let rate = self.random.within(800_000..1_200_001);
-                executor::set_clock(id as usize, |clock, now| clock.set_rate(now, rate));
+                self.set_clock(id, |clock, now| clock.set_rate(now, rate));
             }
             Kind::ClockJump => {
                 let by = self.random.magnitude(1_000_000..3_000_000_000);
-                executor::set_clock(id as usize, |clock, _| clock.jump(by));
+                self.set_clock(id, |clock, _| clock.jump(by));
             }
             Kind::SlowDisk => {
                 let latency = Duration::from_micros(self.random.magnitude(1_000..1_000_000));
@@ -172,7 +193,62 @@ impl Nemesis {
             }
             Kind::Rot => self.rot(id),
             Kind::Wipe => self.wipe(id),
+            Kind::Members(change) => self.change_members(change),
         }
+    }
+
+    fn set_clock(&self, id: u64, change: impl FnOnce(&mut Clock, u64)) {
+        if let Some(clock) = self.cluster.clock(id) {
+            executor::set_clock(clock, change);
+        }
+    }
+
+    /// Has the membership changed, if enough members that hold what they synced are left to decide afterwards.
+    fn change_members(&mut self, change: Change) {
+        if self.cluster.is_changing() || !self.founded() {
+            return;
+        }
+        // Who votes for certain, and who may: a member that joins counts only once it has its vote.
+        let views: Vec<BTreeSet<u64>> = self.cluster.views().into_values().map(voters).collect();
+        let Some(first) = views.first() else { return };
+        let certain = views.iter().fold(first.clone(), |certain, view| &certain & view);
+        let possible = views.iter().fold(BTreeSet::new(), |possible, view| &possible | view);
+        let present = self.cluster.present();
+        let harmed: Vec<u64> = self.harmed.intersection(&present).copied().collect();
+        let sound: Vec<u64> = certain.difference(&self.harmed).copied().collect();
+        let (victim, voters, left) = match change {
+            Change::Grow => (0, possible.len() + 1, sound.len() + 1),
+            // Whoever lost its data is the one to replace.
+            _ if !harmed.is_empty() && self.random.chance(700_000) => (
+                harmed[self.random.index(harmed.len())],
+                possible.len().saturating_sub(1),
+                sound.len(),
+            ),
+            _ => match self.random.pick(&sound) {
+                Some(victim) => (*victim, possible.len() - 1, sound.len() - 1),
+                None => return,
+            },
+        };
+        if left <= voters / 2 || voters > MEMBERS_MAX {
+            return;
+        }
+        self.cluster
+            .monitor
+            .tell(|| format!("{change:?}, {victim} goes if somebody has to"));
+        let operator = Operator {
+            cluster: self.cluster.clone(),
+            random: self.random.fork(),
+        };
+        drop(executor::spawn_in(WORLD, operator.change(change, victim)));
+    }
+
+    /// Whether all members of the beginning hold something. A cluster is founded by all its members, and one that holds
+    /// nothing yet needs the others to be let in.
+    fn founded(&self) -> bool {
+        let mut ids = 1..=self.cluster.build.members;
+        self.cluster
+            .monitor
+            .history(|history| ids.all(|id| history.took_part.contains(&id)))
     }
 
     fn survivors(&mut self) -> Survivors {
@@ -275,17 +351,12 @@ impl Nemesis {
 
     /// Whether this member may lose what it had synced: only fewer than half ever do.
     fn may_harm(&mut self, id: u64) -> bool {
-        let ids = self.cluster.ids();
-        // A cluster is founded by all its members, and one that holds nothing yet needs the others to be let in.
-        let founded = self
-            .cluster
-            .monitor
-            .history(|history| history.took_part.len() == ids.len());
-        if !founded {
+        if !self.founded() {
             return false;
         }
-        let limit = (ids.len() - 1) / 2;
-        if self.harmed.len() >= limit && !self.harmed.contains(&id) {
+        let limit = self.cluster.founders().saturating_sub(1) / 2;
+        let present = self.cluster.present();
+        if self.harmed.intersection(&present).count() >= limit && !self.harmed.contains(&id) {
             return false;
         }
         self.harmed.insert(id);

@@ -33,6 +33,8 @@ pub struct Effects {
     pub counters: Option<state::Counters>,
     /// Leases that were granted or noted (with TTL), or removed.
     pub leases: Vec<(i64, Option<i64>)>,
+    /// Whether an alarm stands, if alarms changed.
+    pub alarmed: Option<bool>,
 }
 
 impl Effects {
@@ -79,6 +81,10 @@ impl Effects {
             }
             Family::Meta if key == b"counters" => {
                 self.counters = Some(state::Counters::decode(value.clone()).map_err(unreadable)?);
+            }
+            Family::Meta if key == b"alarms" => {
+                let alarms = state::Alarms::decode(value.clone()).map_err(unreadable)?;
+                self.alarmed = Some(!alarms.alarms.is_empty());
             }
             _ => {}
         }
@@ -134,6 +140,12 @@ pub struct History {
     pub told: i64,
     /// Members that applied something, so that their logs hold something.
     pub took_part: BTreeSet<u64>,
+    /// Whether an alarm stands. The only ones here are about room.
+    pub no_room: bool,
+    /// How often alarms changed.
+    pub alarm_changes: u64,
+    /// The clock of each member, by its number.
+    pub clocks: BTreeMap<u64, usize>,
 }
 
 impl History {
@@ -164,6 +176,10 @@ impl History {
         }
         if let Some(counters) = &effects.counters {
             (self.revision, self.compacted) = (counters.revision, counters.compacted);
+        }
+        if let Some(alarmed) = effects.alarmed {
+            self.no_room = alarmed;
+            self.alarm_changes += 1;
         }
         for (lease, ttl_s) in &effects.leases {
             match ttl_s {

@@ -7,8 +7,8 @@
 //! has to become whole again.
 //!
 //! Promises. Two runs of a seed do the same, to the last poll; a hash over all of it says so. Real: openraft, the log with
-//! its recovery, the state machine, watch hub, lease timers, forwarding, reads, admission, snapshots. Simulated: what they
-//! stand on. Tables are the in-memory twin of the real ones, which one suite of contracts holds to the same behaviour.
+//! its recovery, the state machine, watch hub, lease timers, forwarding, reads, admission, snapshots, membership, room, and the
+//! fence of what only a leader may write. Simulated: what they stand on. Tables are the in-memory twin of the real ones, which one suite of contracts holds to the same behaviour.
 //!
 //! Left out. gRPC and TLS below the members' messages, RocksDB, the etcd door, the processes' start and shutdown; the
 //! black-box harness has those. Disks that lie about syncs, and more than a minority of members that lose what they synced:
@@ -24,10 +24,12 @@ pub mod history;
 pub mod invariants;
 pub mod monitor;
 pub mod network;
+pub mod operator;
 pub mod plant;
 pub mod random;
 pub mod run;
 pub mod runtime;
+pub mod schedulers;
 pub mod tables;
 pub mod trace;
 pub mod watchers;

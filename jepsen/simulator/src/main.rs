@@ -141,6 +141,9 @@ struct Totals {
     watched: u64,
     faults: u64,
     elections: u64,
+    added: u64,
+    removed: u64,
+    no_room: u64,
     polls: u64,
     virtual_s: f64,
 }
@@ -157,6 +160,9 @@ impl Totals {
         self.watched += counts.watched;
         self.faults += counts.faults;
         self.elections += counts.elections;
+        self.added += counts.added;
+        self.removed += counts.removed;
+        self.no_room += counts.no_room;
         self.polls += report.summary.polls;
         self.virtual_s += report.summary.time.as_secs_f64();
     }
@@ -172,7 +178,7 @@ impl Totals {
         );
         println!(
             "calls: {} answered, {} failed, {} unknown; {} entries applied, {} snapshots installed, {} blocks watched, \
-             {} faults, {} elections",
+             {} faults, {} elections, {} members added, {} removed, {} calls refused for want of room",
             self.answered,
             self.failed,
             self.unknown,
@@ -180,7 +186,10 @@ impl Totals {
             self.installed,
             self.watched,
             self.faults,
-            self.elections
+            self.elections,
+            self.added,
+            self.removed,
+            self.no_room
         );
     }
 }

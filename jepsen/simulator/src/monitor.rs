@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mvcc::{Block, LogId, WriteBatch};
+use mvcc::{Block, DeterministicError, LogId, WriteBatch};
 use parking_lot::Mutex;
 use proto::raft as wire;
 use raftstore::Leadership;
 
-use crate::call::{Begun, Outcome};
+use crate::call::{Answer, Begun, Outcome};
 use crate::executor;
 use crate::history::{Effects, History};
 use crate::invariants::{self, Invariant};
@@ -76,9 +76,11 @@ pub enum Observation<'a> {
         watcher: u64,
         compact_revision: i64,
     },
-    /// All faults are over and the cluster had time to recover; the revision each running member shows.
+    /// All faults are over and the cluster had time to recover; the revision each running member shows, and the members
+    /// it knows, with a vote (true) or without.
     Settled {
         revisions: &'a BTreeMap<u64, i64>,
+        members: &'a BTreeMap<u64, BTreeMap<u64, bool>>,
     },
 }
 
@@ -117,6 +119,11 @@ pub struct Counts {
     pub faults: u64,
     /// Elections won.
     pub elections: u64,
+    /// Members added, and removed, as acknowledged.
+    pub added: u64,
+    pub removed: u64,
+    /// Calls that were refused for want of room.
+    pub no_room: u64,
 }
 
 /// The monitor of a run.
@@ -164,6 +171,11 @@ impl Monitor {
         self.state.lock().counts
     }
 
+    /// Notes which clock a member follows.
+    pub fn follows(&self, member: u64, clock: usize) {
+        self.state.lock().history.clocks.insert(member, clock);
+    }
+
     /// Counts something.
     pub fn count(&self, act: impl FnOnce(&mut Counts)) {
         act(&mut self.state.lock().counts);
@@ -196,7 +208,7 @@ impl Monitor {
             Ok(effects) => effects,
             Err(what) => return self.violate("readable_rows", what),
         };
-        executor::trace(effects.hash ^ id.index ^ (member << 48));
+        executor::trace(effects.hash ^ id.index ^ member.rotate_left(48));
         self.tell(|| {
             format!(
                 "m{member} applies {}.{} revisions {:?} leases {:?}",
@@ -228,7 +240,7 @@ impl Monitor {
 
     /// A member sends a request on a stream.
     pub fn append_sent(&self, from: u64, to: u64, request: &wire::AppendRequest) {
-        executor::trace((from << 32) ^ (to << 16) ^ request.entries.len() as u64);
+        executor::trace(from.rotate_left(32) ^ to.rotate_left(16) ^ request.entries.len() as u64);
         self.observe(&Observation::AppendSent { from, request });
         let Some(vote) = request.vote.as_ref().filter(|vote| vote.committed) else {
             return;
@@ -241,7 +253,7 @@ impl Monitor {
 
     /// A member answered a candidate.
     pub fn vote_answered(&self, from: u64, to: u64, pre: bool, asked: &wire::VoteRequest, reply: &wire::VoteReply) {
-        executor::trace((from << 32) ^ (to << 16) ^ u64::from(reply.granted) ^ (u64::from(pre) << 1));
+        executor::trace(from.rotate_left(32) ^ to.rotate_left(16) ^ u64::from(reply.granted) ^ (u64::from(pre) << 1));
         let term = asked.vote.as_ref().map_or(0, |vote| vote.term);
         self.tell(|| {
             format!(
@@ -265,13 +277,19 @@ impl Monitor {
         self.observe(&Observation::Done { begun, outcome });
         let state = &mut *self.state.lock();
         match outcome {
+            Outcome::Answered(Answer::Added(_)) => state.counts.added += 1,
+            Outcome::Answered(Answer::Removed) => state.counts.removed += 1,
+            Outcome::Refused(DeterministicError::NoSpace) => state.counts.no_room += 1,
+            _ => {}
+        }
+        match outcome {
             Outcome::Answered(answer) => {
                 state.counts.answered += 1;
                 if let Some(revision) = answer.revision() {
                     state.history.told = state.history.told.max(revision);
                 }
             }
-            Outcome::Refused(_) | Outcome::Failed(_) => state.counts.failed += 1,
+            Outcome::Refused(_) | Outcome::Unchanged(_) | Outcome::Failed(_) => state.counts.failed += 1,
             Outcome::Unknown(_) => state.counts.unknown += 1,
         }
     }

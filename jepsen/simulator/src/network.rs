@@ -175,6 +175,9 @@ impl Network {
 
     /// Waits until the way is open; false if the connection broke first.
     async fn passable(&self, from: u64, to: u64) -> bool {
+        if !self.is_blocked(from, to) {
+            return true;
+        }
         let mut changes = self.changes.subscribe();
         let open = async {
             while self.is_blocked(from, to) {

@@ -16,9 +16,15 @@ pub enum Plant {
     /// A leader that lapsed goes on revoking leases.
     #[cfg(feature = "planted")]
     DeposedRevoke,
+    /// A lease is said to be gone as soon as its revocation is proposed.
+    #[cfg(feature = "planted")]
+    HastyExpiry,
+    /// A deposed scheduler's writes do not need its fence.
+    #[cfg(feature = "planted")]
+    UnfencedScheduler,
 }
 
-/// Every one: its name, and within how many seeds from 0 on it has to be found. Those of raftstore itself are there only
+/// Every one: its name, and within how many seeds from 0 on it has to be found. Those of the store itself are there only
 /// with the feature `planted`.
 pub const ALL: &[(&str, Plant, u64)] = &[
     ("lost-sync", Plant::LostSync, 20),
@@ -29,6 +35,10 @@ pub const ALL: &[(&str, Plant, u64)] = &[
     ("watch-gap", Plant::WatchGap, 50),
     #[cfg(feature = "planted")]
     ("deposed-revoke", Plant::DeposedRevoke, 200),
+    #[cfg(feature = "planted")]
+    ("hasty-expiry", Plant::HastyExpiry, 200),
+    #[cfg(feature = "planted")]
+    ("unfenced-scheduler", Plant::UnfencedScheduler, 200),
 ];
 
 std::thread_local! {
@@ -43,8 +53,27 @@ pub fn set(plant: Option<Plant>) {
         Plant::StaleRead => Some(raftstore::planted::Planted::StaleRead),
         Plant::WatchGap => Some(raftstore::planted::Planted::WatchGap),
         Plant::DeposedRevoke => Some(raftstore::planted::Planted::DeposedRevoke),
-        Plant::LostSync | Plant::DoubleApply => None,
+        Plant::HastyExpiry => Some(raftstore::planted::Planted::HastyExpiry),
+        Plant::LostSync | Plant::DoubleApply | Plant::UnfencedScheduler => None,
     }));
+    #[cfg(feature = "planted")]
+    storage::planted::set_unfenced(plant == Some(Plant::UnfencedScheduler));
+}
+
+/// Whether the planted fault shows in runs with many leases only.
+pub fn needs_leases() -> bool {
+    #[cfg(feature = "planted")]
+    return is(Plant::HastyExpiry);
+    #[cfg(not(feature = "planted"))]
+    false
+}
+
+/// Whether the planted fault shows in runs with schedulers only.
+pub fn needs_schedulers() -> bool {
+    #[cfg(feature = "planted")]
+    return is(Plant::UnfencedScheduler);
+    #[cfg(not(feature = "planted"))]
+    false
 }
 
 /// Whether a fault is planted.

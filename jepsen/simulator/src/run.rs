@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mvcc::DeterministicError;
 use parking_lot::Mutex;
 use raftstore::{Retention, Timing};
 
@@ -15,6 +16,7 @@ use crate::faults::{self, Nemesis};
 use crate::monitor::{Counts, Monitor, Observation, Violation};
 use crate::plant::{self, Plant};
 use crate::random::Random;
+use crate::schedulers::User;
 use crate::watchers::{Follower, Position};
 
 /// How runs are made.
@@ -69,6 +71,8 @@ struct Plan {
     watchers: u64,
     taste: Taste,
     wait_for_leases: bool,
+    /// Clients that ask for leases which run out.
+    lingerers: u64,
 }
 
 fn plan(random: &mut Random) -> Plan {
@@ -89,6 +93,9 @@ fn plan(random: &mut Random) -> Plan {
         },
         segment_bytes: [16, 32, 64][random.index(3)] << 10,
         cache_bytes: random.magnitude(1..100_000) as usize,
+        joiners: 0,
+        space: None,
+        schedules: false,
     };
     let mut weights = [0; KINDS];
     weights.iter_mut().for_each(|weight| *weight = random.below(8));
@@ -110,22 +117,49 @@ fn plan(random: &mut Random) -> Plan {
             pause: milliseconds(random.magnitude(10..300)),
         },
         wait_for_leases: weights[7] > 0 && random.chance(250_000),
+        lingerers: 0,
     }
 }
+
+/// Some runs change the membership, some are short of room, some place pods, and some ask for leases that run out. Drawn apart from the rest, so
+/// that a seed without them is the run that it was before there were any.
+fn add_extras(plan: &mut Plan, random: &mut Random) {
+    if random.chance(300_000) {
+        plan.kinds.extend(faults::draw_changes(random));
+        plan.build.joiners = JOINERS;
+    }
+    if random.chance(150_000) {
+        plan.build.space = Some((random.magnitude(16_000..120_000), 2 * plan.build.segment_bytes));
+    }
+    plan.build.schedules = random.chance(120_000) || plant::needs_schedulers();
+    if random.chance(120_000) || plant::needs_leases() {
+        // Leases that run out are asked for while disks are too slow to end them.
+        plan.lingerers = 2;
+        plan.kinds.extend([faults::Kind::SlowDisk; 3]);
+    }
+}
+
+/// Keeps what extras draw apart from what the plan draws.
+const EXTRAS: u64 = 0x6d65_6d62_6572_7321;
+/// Numbers of clients that linger begin behind those of all others.
+const LINGERERS: u64 = 100;
+/// Machines that may join a run.
+const JOINERS: usize = 6;
 
 /// Runs a seed.
 pub fn run(seed: u64, settings: Settings) -> Report {
     plant::set(settings.plant);
     CLIENTS_WANTED.set(true);
     let mut random = Random::new(seed);
-    let plan = plan(&mut random);
+    let mut plan = plan(&mut random);
+    add_extras(&mut plan, &mut Random::new(seed ^ EXTRAS));
     let monitor = Monitor::new(settings.aloud);
-    let (watched, members) = (monitor.clone(), plan.build.members as usize);
+    let (watched, clocks) = (monitor.clone(), plan.build.members as usize + plan.build.joiners);
     if settings.aloud {
         eprintln!("{plan:?}");
     }
     let steps = settings.steps;
-    let (panics, summary) = executor::run(random.draw(), members, async move {
+    let (panics, summary) = executor::run(random.draw(), clocks, async move {
         play(plan, random, monitor, steps).await;
         executor::take_panics()
     });
@@ -149,6 +183,17 @@ async fn play(plan: Plan, mut random: Random, monitor: Arc<Monitor>, steps: u64)
     for number in 1..=plan.clients {
         let client = Client::new(cluster.clone(), number, random.fork(), plan.taste.clone());
         clients.push(executor::spawn(while_wanted(client.run())));
+    }
+    for number in 1..=plan.lingerers {
+        let client = Client::new(cluster.clone(), LINGERERS + number, random.fork(), plan.taste.clone());
+        clients.push(executor::spawn(while_wanted(client.linger())));
+    }
+    if plan.build.schedules {
+        let user = User {
+            cluster: cluster.clone(),
+            random: random.fork(),
+        };
+        clients.push(executor::spawn(while_wanted(user.run())));
     }
     let mut positions = Vec::new();
     for number in 1..=plan.watchers {
@@ -206,7 +251,9 @@ fn stop_now(monitor: &Monitor) -> bool {
 /// Waits until the cluster is whole; it is a violation if that never happens.
 async fn settle(cluster: &Arc<Cluster>, positions: &[Arc<Mutex<Position>>], wait_for_leases: bool) {
     let monitor = cluster.monitor.clone();
-    let deadline = executor::now() + RECOVERY.as_nanos() as u64;
+    // Changes of the membership have to come to their end, too.
+    let patience = if cluster.build.joiners > 0 { 3 } else { 1 } * RECOVERY.as_nanos() as u64;
+    let deadline = executor::now() + patience;
     let mut missing = String::new();
     let mut number = 0;
     while executor::now() < deadline {
@@ -235,10 +282,17 @@ async fn settle(cluster: &Arc<Cluster>, positions: &[Arc<Mutex<Position>>], wait
         if stop_now(&monitor) {
             return;
         }
+        // A change that was asked for long ago may have been made only now.
+        if cluster.build.joiners > 0 {
+            let _ = reconcile(cluster).await;
+        }
         executor::sleep(Duration::from_millis(100)).await;
     }
     let revisions: BTreeMap<u64, i64> = revisions(cluster);
-    monitor.observe(&Observation::Settled { revisions: &revisions });
+    monitor.observe(&Observation::Settled {
+        revisions: &revisions,
+        members: &cluster.views(),
+    });
     for id in cluster.kept() {
         let read = Call::Get {
             key: None,
@@ -252,6 +306,9 @@ async fn settle(cluster: &Arc<Cluster>, positions: &[Arc<Mutex<Position>>], wait
 
 /// Whether every member that is left takes a write and reads.
 async fn whole(cluster: &Arc<Cluster>, number: u64) -> Result<(), String> {
+    if cluster.build.joiners > 0 {
+        reconcile(cluster).await?;
+    }
     for id in cluster.kept() {
         let write = Call::Put {
             key: "k0".into(),
@@ -266,10 +323,33 @@ async fn whole(cluster: &Arc<Cluster>, number: u64) -> Result<(), String> {
         for call in [write, read] {
             match ask(cluster, id, call.clone(), Duration::from_secs(10)).await {
                 Some(Outcome::Answered(_)) => {}
+                Some(Outcome::Refused(DeterministicError::NoSpace)) => {
+                    cluster.make_room(id).await;
+                    return Err("there is no room".into());
+                }
                 outcome => return Err(format!("{call:?} at member {id} is not answered: {outcome:?}")),
             }
         }
     }
+    Ok(())
+}
+
+/// Waits for whoever changes the membership, and takes what the leader knows for the truth.
+async fn reconcile(cluster: &Arc<Cluster>) -> Result<(), String> {
+    if cluster.is_changing() {
+        return Err("the membership is still being changed".into());
+    }
+    let leader = cluster.leader().ok_or("nobody leads")?;
+    let read = Call::Get {
+        key: None,
+        serializable: false,
+        revision: 0,
+    };
+    let answered = ask(cluster, leader, read, Duration::from_secs(10)).await;
+    let (Some(Outcome::Answered(_)), Some((store, _))) = (answered, cluster.store(leader)) else {
+        return Err(format!("member {leader}, which leads, does not answer"));
+    };
+    cluster.reconcile(leader, store.members()).await;
     Ok(())
 }
 
@@ -287,6 +367,12 @@ fn unsettled(cluster: &Cluster, positions: &[Arc<Mutex<Position>>]) -> Option<St
             return Some(format!("member {id} is at revision {revision} of {last}"));
         }
     }
+    if cluster.monitor.history(|history| history.no_room) {
+        return Some("there is room, and an alarm stands".into());
+    }
+    if let Some(what) = unsettled_members(cluster) {
+        return Some(what);
+    }
     for (number, position) in positions.iter().enumerate() {
         let next = position.lock().next;
         if next <= last {
@@ -297,4 +383,21 @@ fn unsettled(cluster: &Cluster, positions: &[Arc<Mutex<Position>>]) -> Option<St
         }
     }
     None
+}
+
+/// What is still missing of the membership.
+fn unsettled_members(cluster: &Cluster) -> Option<String> {
+    let due: BTreeMap<u64, bool> = cluster.kept().into_iter().map(|id| (id, true)).collect();
+    let lost = cluster.lost();
+    let views = cluster.views().into_iter().map(|(id, mut view)| {
+        // Those that were given up stay as they are.
+        view.retain(|member, _| !lost.contains(member));
+        (id, view)
+    });
+    let differs = views.into_iter().find(|(_, view)| *view != due);
+    if let Some((id, view)) = differs {
+        return Some(format!("member {id} knows the members {view:?} instead of {due:?}"));
+    }
+    let undead = cluster.undead()?;
+    Some(format!("member {undead} was removed, and goes on"))
 }

@@ -297,29 +297,50 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
         self.with_timers(id, |timers| timers.time(id)).await
     }
 
+    /// Asks the timers about a lease, on this member, which first proves that it leads. `None` only if the lease is gone: one
+    /// that ran out is still there, with its keys, until its revocation is applied, and lives on if that is lost with its
+    /// leader. Its end is waited for, as etcd does it.
     async fn with_timers(
         &self,
         id: i64,
-        act: impl FnOnce(&mut Timers<R>) -> Option<LeaseTime>,
+        mut act: impl FnMut(&mut Timers<R>) -> Option<LeaseTime> + Send,
     ) -> Result<Option<LeaseTime>, Error> {
+        let deadline = self.deadline();
         let index = self.read_index(true).await?;
-        self.wait_applied(index, self.deadline()).await?;
+        self.wait_applied(index, deadline).await?;
+        loop {
+            if let Some(known) = self.look_at_timers(id, &mut act)? {
+                return Ok(known);
+            }
+            #[cfg(feature = "planted")]
+            if crate::planted::is(crate::planted::Planted::HastyExpiry) {
+                return Ok(None);
+            }
+            if !self.pause(LEADER_RETRY, deadline).await {
+                return Err(Error::Timeout);
+            }
+        }
+    }
+
+    /// What the timers say of a lease; `None` if it is being revoked.
+    fn look_at_timers(
+        &self,
+        id: i64,
+        act: &mut impl FnMut(&mut Timers<R>) -> Option<LeaseTime>,
+    ) -> Result<Option<Option<LeaseTime>>, Error> {
         let mut timers = self.timers.lock();
         if timers.tenure != Some(self.leadership.borrow().tenure) {
             // Leading, but the timers are not set up yet.
             return Err(Error::NotLeader);
         }
-        let exists = self.reader.view().lease(id).map(|lease| lease.ttl_s);
-        match exists {
-            None => Ok(None),
-            Some(ttl_s) => {
-                if !timers.leases.contains_key(&id) {
-                    // Applied, but its change has not reached the timers yet.
-                    timers.set(id, ttl_s, seconds(ttl_s));
-                }
-                Ok(act(&mut timers))
-            }
+        let Some(ttl_s) = self.reader.view().lease(id).map(|lease| lease.ttl_s) else {
+            return Ok(Some(None));
+        };
+        if !timers.leases.contains_key(&id) {
+            // Applied, but its change has not reached the timers yet.
+            timers.set(id, ttl_s, seconds(ttl_s));
         }
+        Ok(act(&mut timers).map(Some))
     }
 
     /// Extends a lease wherever the leader is.

@@ -13,7 +13,7 @@ mod task;
 mod timers;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -52,11 +52,13 @@ struct Executor {
     random: Random,
     trace: Trace,
     polls: u64,
-    next_task: TaskId,
     next_timer: u64,
-    tasks: BTreeMap<TaskId, Task>,
+    /// By id; `None` once a task has ended.
+    tasks: Vec<Option<Task>>,
     processes: Vec<Process>,
     clocks: Vec<Timers>,
+    /// No timer is due before this.
+    next_due: u64,
     ready: Vec<TaskId>,
     woken: Woken,
     panics: Vec<(ProcessId, String)>,
@@ -95,6 +97,7 @@ pub struct Summary {
 /// If `main` can never end because nothing is left that could wake it, or if it panics.
 pub fn run<T: 'static>(seed: u64, clocks: usize, main: impl Future<Output = T> + 'static) -> (T, Summary) {
     capture_panics();
+    silence();
     EXECUTOR.set(Some(Executor::new(seed, clocks)));
     CURRENT.set(WORLD);
     let mut main = spawn_in(WORLD, main);
@@ -135,6 +138,12 @@ fn with_seeded_chance<T>(seed: u64, run: impl FnOnce() -> T) -> T {
     runtime.block_on(tokio::task::unconstrained(async { run() }))
 }
 
+/// Nobody listens to what members log: told so, they do not even gather it.
+fn silence() {
+    // Somebody who listens after all was faster.
+    let _ = tracing::subscriber::set_global_default(tracing::subscriber::NoSubscriber::default());
+}
+
 /// Keeps panics of tasks for the report instead of printing them.
 fn capture_panics() {
     static ONCE: std::sync::Once = std::sync::Once::new();
@@ -164,7 +173,7 @@ fn step() -> bool {
         Ok(None) => with(|executor| executor.forget(id)),
         Ok(Some(work)) => {
             // Its process may have ended while it ran.
-            let dropped = with(|executor| match executor.tasks.get_mut(&id) {
+            let dropped = with(|executor| match executor.task(id) {
                 Some(task) => {
                     task.work = Some(work);
                     None
@@ -199,11 +208,11 @@ impl Executor {
             random: Random::new(seed),
             trace: Trace::default(),
             polls: 0,
-            next_task: 0,
             next_timer: 0,
-            tasks: BTreeMap::new(),
+            tasks: Vec::new(),
             processes: vec![Process::default()],
             clocks: (0..=clocks).map(|_| Timers::default()).collect(),
+            next_due: 0,
             ready: Vec::new(),
             woken: Woken::default(),
             panics: Vec::new(),
@@ -219,7 +228,9 @@ impl Executor {
             }
             let index = self.random.index(self.ready.len());
             let id = self.ready.swap_remove(index);
-            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            let Some(task) = self.tasks[id as usize].as_mut() else {
+                continue;
+            };
             let process = &mut self.processes[task.process];
             if process.paused {
                 process.parked.push(id);
@@ -236,31 +247,42 @@ impl Executor {
     }
 
     fn fire(&mut self) {
+        if self.now < self.next_due {
+            return;
+        }
         for timers in &mut self.clocks {
             while let Some(waker) = timers.take_due(self.now) {
                 waker.wake();
             }
         }
+        self.next_due = self.next_timer_due().unwrap_or(u64::MAX);
+    }
+
+    fn next_timer_due(&self) -> Option<u64> {
+        self.clocks.iter().filter_map(Timers::next).min()
     }
 
     /// Jumps to the next timer.
     fn advance(&mut self) -> bool {
-        let Some(next) = self.clocks.iter().filter_map(Timers::next).min() else {
+        let Some(next) = self.next_timer_due() else {
             return false;
         };
         self.now = self.now.max(next);
         true
     }
 
+    fn task(&mut self, id: TaskId) -> Option<&mut Task> {
+        self.tasks[id as usize].as_mut()
+    }
+
     fn forget(&mut self, id: TaskId) {
-        if let Some(task) = self.tasks.remove(&id) {
+        if let Some(task) = self.tasks[id as usize].take() {
             self.processes[task.process].tasks.remove(&id);
         }
     }
 
     fn insert(&mut self, process: ProcessId, work: Work) {
-        let id = self.next_task;
-        self.next_task += 1;
+        let id = self.tasks.len() as TaskId;
         let bell = Bell::new(id, self.woken.clone());
         bell.ring();
         self.processes[process].tasks.insert(id);
@@ -269,7 +291,7 @@ impl Executor {
             work: Some(work),
             bell,
         };
-        self.tasks.insert(id, task);
+        self.tasks.push(Some(task));
     }
 }
 
@@ -387,6 +409,7 @@ impl Future for Sleep {
                 None => {
                     executor.next_timer += 1;
                     *set = Some(timers.set(*reading, executor.next_timer, context.waker().clone()));
+                    executor.next_due = executor.next_due.min(timers.clock.when(*reading));
                 }
             }
             Poll::Pending
@@ -430,7 +453,10 @@ pub fn end_process(process: ProcessId) {
     let tasks: Vec<Task> = with(|executor| {
         let Process { tasks, .. } = std::mem::take(&mut executor.processes[process]);
         executor.processes[process].clock = ENDED;
-        tasks.iter().filter_map(|id| executor.tasks.remove(id)).collect()
+        tasks
+            .iter()
+            .filter_map(|id| executor.tasks[*id as usize].take())
+            .collect()
     });
     let caller = CURRENT.replace(process);
     drop(tasks);
@@ -456,6 +482,7 @@ pub fn set_clock(clock: usize, change: impl FnOnce(&mut Clock, u64)) {
     with(|executor| {
         let now = executor.now;
         change(&mut executor.clocks[clock].clock, now);
+        executor.next_due = 0;
     });
 }
 

@@ -30,7 +30,7 @@ impl Invariant for AnswersAreTrue {
         let checked = match outcome {
             Outcome::Answered(answer) => answered(history, &begun.call, answer),
             Outcome::Refused(refusal) => refused(history, begun, refusal),
-            Outcome::Failed(_) | Outcome::Unknown(_) => Ok(()),
+            Outcome::Unchanged(_) | Outcome::Failed(_) | Outcome::Unknown(_) => Ok(()),
         };
         checked.map_err(|what| format!("{:?} at member {}: {what}", begun.call, begun.member))
     }
@@ -95,6 +95,10 @@ fn answered(history: &History, call: &Call, answer: &Answer) -> Result<(), Strin
         // Lease times are another invariant's.
         (Call::KeepAlive { .. }, Answer::KeptAlive(_)) | (Call::TimeToLive { .. }, Answer::Time(_)) => Ok(()),
         (Call::Transfer { .. }, Answer::Transferred) => Ok(()),
+        // Members are another invariant's.
+        (Call::Add { .. }, Answer::Added(_))
+        | (Call::Remove { .. }, Answer::Removed)
+        | (Call::Promote { .. }, Answer::Promoted) => Ok(()),
         (_, answer) => Err(format!("the answer is of another kind: {answer:?}")),
     }
 }
@@ -218,6 +222,14 @@ fn refused(history: &History, begun: &Begun, refusal: &DeterministicError) -> Re
                 _ => 0,
             };
             asked > *current
+        }
+        // Out of room when it was asked, or at some time since.
+        DeterministicError::NoSpace => {
+            let needs = matches!(
+                begun.call,
+                Call::Put { .. } | Call::Swap { .. } | Call::Pair { .. } | Call::Grant { .. }
+            );
+            needs && (begun.no_room || history.alarm_changes > begun.alarm_changes)
         }
         _ => false,
     };

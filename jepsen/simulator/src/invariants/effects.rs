@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::{Invariant, ensure};
-use crate::call::Outcome;
+use crate::call::{Outcome, in_range};
 use crate::history::History;
 use crate::monitor::Observation;
 
@@ -45,7 +45,7 @@ impl Invariant for EffectsHappenOnce {
                 for (revision, changes) in &effects.blocks {
                     for value in changes
                         .iter()
-                        .filter(|change| !change.deleted)
+                        .filter(|change| !change.deleted && in_range(&change.now.key))
                         .map(|change| &change.now.value)
                     {
                         ensure(self.sent.contains(value), || {

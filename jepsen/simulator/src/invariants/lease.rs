@@ -125,19 +125,13 @@ impl LeasesLiveTheirTime {
                 }
                 Ok(())
             }
-            None => {
-                let time_s = known.map_or(0, |life| life.ttl_s) as u64;
-                let expired = passed(&life.since)
-                    .into_iter()
-                    .any(|passed| passed >= time_s * SECOND_NS);
-                let lived = begun.lease_lived && history.lease_lives(lease);
-                ensure(!lived || expired, || {
-                    format!(
-                        "lease {lease} is said to be gone by {:?} at member {}, but it lives",
-                        begun.call, begun.member
-                    )
-                })
-            }
+            // Its time may be over; as long as it is there, so are its keys.
+            None => ensure(!(begun.lease_lived && history.lease_lives(lease)), || {
+                format!(
+                    "lease {lease} is said to be gone by {:?} at member {}, but it lives",
+                    begun.call, begun.member
+                )
+            }),
         }
     }
 
@@ -179,7 +173,12 @@ impl LeasesLiveTheirTime {
         let (Some(leader), Some(granted)) = (history.leaders.get(&term), history.leases.get(&lease)) else {
             return Ok(());
         };
-        let passed = passed(&life.since)[*leader as usize];
+        let Some(clock) = history.clocks.get(leader) else {
+            return Err(format!(
+                "lease {lease} was taken away by member {leader}, which has no machine"
+            ));
+        };
+        let passed = passed(&life.since)[*clock];
         let needed = granted.ttl_s as u64 * SECOND_NS;
         ensure(passed >= needed, || {
             format!(

@@ -9,8 +9,11 @@ mod election;
 mod freshness;
 mod lease;
 mod log;
+mod members;
 mod order;
+mod placement;
 mod replicas;
+mod room;
 mod vote;
 mod watch;
 
@@ -42,6 +45,9 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<freshness::NothingIsStale>::default(),
         Box::<lease::LeasesLiveTheirTime>::default(),
         Box::<watch::WatchersSeeEverythingOnce>::default(),
+        Box::<members::MembershipsAreAsAsked>::default(),
+        Box::<placement::NodesAreNotOvercommitted>::default(),
+        Box::<room::NothingIsWrittenWithoutRoom>::default(),
     ]
 }
 

@@ -42,7 +42,7 @@ impl Invariant for ReplicasAgree {
                     )
                 })
             }
-            Observation::Settled { revisions } => {
+            Observation::Settled { revisions, .. } => {
                 for (member, revision) in *revisions {
                     ensure(*revision == history.revision, || {
                         format!(

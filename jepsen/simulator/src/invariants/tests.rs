@@ -9,7 +9,7 @@ use mvcc::{Block, Entry, Event, LogId, Slot};
 use proto::etcd::mvccpb::KeyValue;
 use proto::raft as wire;
 use proto::state::Counters;
-use raftstore::pb::{PutResponse, RangeResponse, ResponseHeader};
+use raftstore::pb::{LeaseKeepAliveResponse, PutResponse, RangeResponse, ResponseHeader};
 
 use super::*;
 use crate::call::{Answer, Begun, Call, Outcome};
@@ -34,7 +34,7 @@ fn effects(revision: i64, key: &str, value: &str) -> Effects {
         hash: revision as u64 * 31 + value.len() as u64,
         blocks: BTreeMap::from([(revision, vec![put(revision, key, value)])]),
         counters: Some(Counters { revision, compacted: 0 }),
-        leases: Vec::new(),
+        ..Effects::default()
     }
 }
 
@@ -58,6 +58,8 @@ fn begun(call: Call, told: i64) -> Begun {
         told,
         readings: vec![0; 4],
         lease_lived: false,
+        no_room: false,
+        alarm_changes: 0,
     }
 }
 
@@ -197,7 +199,10 @@ fn replicas_that_differ_are_objected_to() {
     };
     assert!(check(2, "b") && check(1, "longer") && !check(1, "b"));
     let behind = BTreeMap::from([(1, 3), (2, 2)]);
-    let observation = Observation::Settled { revisions: &behind };
+    let observation = Observation::Settled {
+        revisions: &behind,
+        members: &BTreeMap::new(),
+    };
     assert!(objects(
         &mut replicas::ReplicasAgree::default(),
         &history(),
@@ -362,6 +367,7 @@ fn leases_that_end_early_or_by_nobody_are_objected_to() {
             let mut invariant = lease::LeasesLiveTheirTime::default();
             let mut history = history();
             history.leaders.insert(1, 1);
+            history.clocks.insert(1, 1);
             let grant = Begun {
                 readings: executor::clock_readings(),
                 ..begun(Call::Grant { lease: 7, ttl_s: 2 }, 1)
@@ -392,4 +398,187 @@ fn leases_that_end_early_or_by_nobody_are_objected_to() {
     };
     assert!(check(1_900, false), "early");
     assert!(!check(2_100, false) && !check(100, true), "in time, and asked for");
+}
+
+#[test]
+fn memberships_that_nobody_asked_for_are_objected_to() {
+    let add = Begun {
+        call: Call::Add {
+            url: "https://m4:1".into(),
+            learner: false,
+        },
+        ..begun(Call::Transfer { to: 1 }, 1)
+    };
+    let remove = begun(Call::Remove { id: 2 }, 1);
+    let added = Outcome::Answered(Answer::Added(4));
+    let removed = Outcome::Answered(Answer::Removed);
+    let revisions = BTreeMap::new();
+    let check = |views: &[&[(u64, bool)]]| {
+        let views = views.iter().map(|view| view.iter().copied().collect());
+        let members: BTreeMap<u64, BTreeMap<u64, bool>> = (1..).zip(views).collect();
+        let observations = [
+            Observation::Done {
+                begun: &add,
+                outcome: &added,
+            },
+            Observation::Begun { begun: &remove },
+            Observation::Done {
+                begun: &remove,
+                outcome: &removed,
+            },
+            Observation::Settled {
+                revisions: &revisions,
+                members: &members,
+            },
+        ];
+        objects(
+            &mut members::MembershipsAreAsAsked::default(),
+            &history(),
+            &observations,
+        )
+    };
+    let right: &[(u64, bool)] = &[(1, true), (3, true), (4, true)];
+    assert!(!check(&[right, right]));
+    assert!(check(&[right, &[(1, true), (4, true)]]), "they disagree");
+    assert!(check(&[&[(1, true)]]), "added, and not there");
+    assert!(check(&[&[(1, true), (2, true), (4, true)]]), "removed, and back");
+    let twice = [
+        Observation::Done {
+            begun: &add,
+            outcome: &added,
+        },
+        Observation::Done {
+            begun: &add,
+            outcome: &added,
+        },
+    ];
+    assert!(
+        objects(&mut members::MembershipsAreAsAsked::default(), &history(), &twice),
+        "an id given twice"
+    );
+}
+
+#[test]
+fn writes_without_room_are_objected_to() {
+    let check = |no_room: bool, effects: &Effects| {
+        let mut history = history();
+        history.no_room = no_room;
+        let applied = Observation::Applied {
+            member: 1,
+            id: id(1, 3),
+            effects,
+        };
+        objects(&mut room::NothingIsWrittenWithoutRoom, &history, &[applied])
+    };
+    let put = effects(4, "k1", "x");
+    let grant = Effects {
+        leases: vec![(9, Some(5))],
+        ..Effects::default()
+    };
+    let gone = Effects {
+        leases: vec![(9, None)],
+        ..Effects::default()
+    };
+    let cleared = Effects {
+        alarmed: Some(false),
+        ..effects(4, "k1", "x")
+    };
+    assert!(check(true, &put) && check(true, &grant));
+    assert!(!check(false, &put) && !check(false, &grant) && !check(true, &gone) && !check(true, &cleared));
+}
+
+#[test]
+fn a_refusal_for_want_of_room_needs_one() {
+    let check = |no_room: bool, alarm_changes: u64, call: Call| {
+        let mut history = history();
+        history.alarm_changes = alarm_changes;
+        let begun = Begun {
+            no_room,
+            ..begun(call, 1)
+        };
+        let outcome = Outcome::Refused(mvcc::DeterministicError::NoSpace);
+        let observation = Observation::Done {
+            begun: &begun,
+            outcome: &outcome,
+        };
+        objects(&mut answers::AnswersAreTrue, &history, &[observation])
+    };
+    let put = || Call::Put {
+        key: "k1".into(),
+        value: "z".into(),
+        lease: 0,
+    };
+    assert!(!check(true, 0, put()) && !check(false, 1, put()));
+    assert!(check(false, 0, put()), "there was room all the time");
+    assert!(check(true, 1, Call::Delete { key: None }), "deleting needs none");
+}
+
+#[test]
+fn a_node_with_too_many_pods_is_objected_to() {
+    let pod = |revision: i64, name: &str, node: Option<&str>| {
+        let spec = node.map_or(String::new(), |node| format!(r#""nodeName":"{node}""#));
+        effects(
+            revision,
+            &format!("/registry/pods/default/{name}"),
+            &format!(r#"{{"spec":{{{spec}}}}}"#),
+        )
+    };
+    let mut gone = pod(5, "a", None);
+    gone.blocks.get_mut(&5).expect("it is there")[0].deleted = true;
+    let check = |all: &[&Effects]| {
+        let observations = all.iter().enumerate().map(|(at, effects)| Observation::Applied {
+            member: 1,
+            id: id(1, 3 + at as u64),
+            effects,
+        });
+        let observations: Vec<_> = observations.collect();
+        objects(
+            &mut placement::NodesAreNotOvercommitted::default(),
+            &history(),
+            &observations,
+        )
+    };
+    let (first, second) = (pod(4, "a", Some("n1")), pod(6, "b", Some("n1")));
+    assert!(check(&[&first, &second]), "two where one fits");
+    assert!(!check(&[&first, &gone, &second]), "one after the other");
+    assert!(!check(&[&first, &pod(5, "b", None), &pod(6, "b", Some("n2"))]));
+    assert!(check(&[&first, &pod(5, "a", Some("n2"))]), "a pod moves");
+}
+
+#[test]
+fn a_lease_that_is_said_to_be_gone_and_lives_is_objected_to() {
+    let check = |gone: bool| {
+        let mut history = history();
+        history.extend(
+            id(1, 3),
+            &Effects {
+                leases: vec![(7, Some(2))],
+                ..Effects::default()
+            },
+        );
+        let grant = begun(Call::Grant { lease: 7, ttl_s: 2 }, 1);
+        let asked = Begun {
+            lease_lived: true,
+            ..begun(Call::KeepAlive { lease: 7 }, 1)
+        };
+        if gone {
+            history.extend(
+                id(1, 4),
+                &Effects {
+                    leases: vec![(7, None)],
+                    ..Effects::default()
+                },
+            );
+        }
+        let outcome = Outcome::Answered(Answer::KeptAlive(LeaseKeepAliveResponse::default()));
+        let observations = [
+            Observation::Begun { begun: &grant },
+            Observation::Done {
+                begun: &asked,
+                outcome: &outcome,
+            },
+        ];
+        objects(&mut lease::LeasesLiveTheirTime::default(), &history, &observations)
+    };
+    assert!(check(false) && !check(true));
 }
