@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::nemesis::Fault;
 use crate::workload::{Append, Election, Kube, Lease, Lock, Pods, Register, Set, Txn, Watch, Wr};
-use crate::{db, run};
+use crate::{db, run, suite};
 
 #[derive(Parser)]
 #[command(
@@ -22,6 +22,8 @@ struct Cli {
 enum Command {
     /// Start a cluster, drive it, break it, heal it, and judge it.
     Test(TestArgs),
+    /// Run the matrix of all workloads and faults for some time, and go on with it later.
+    Suite(SuiteArgs),
     /// Judge the stored history of a test again.
     Check {
         /// The test's directory.
@@ -64,6 +66,36 @@ pub(crate) struct TestArgs {
     pub(crate) store: PathBuf,
 }
 
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct SuiteArgs {
+    /// Minutes of operations and faults; starting, healing and judging come on top.
+    #[arg(long, default_value_t = 120)]
+    pub(crate) budget: u64,
+    /// Seconds of each test.
+    #[arg(long, default_value_t = 60)]
+    pub(crate) time_limit: u64,
+    /// Operations a second, of all clients together.
+    #[arg(long, default_value_t = 150.0)]
+    pub(crate) rate: f64,
+    /// The first test of the matrix.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) from: u64,
+    /// Make every so many-th test only: two suites share the matrix with `--from 0 --step 2` and `--from 1 --step 2`.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) step: u64,
+    #[arg(long, default_value = "proreus")]
+    pub(crate) db: db::Kind,
+    /// The database's program; without, the one that PATH has.
+    #[arg(long)]
+    pub(crate) binary: Option<PathBuf>,
+    /// Where the results are added up, a line a test; a table is made beside it.
+    #[arg(long, default_value = "store/results.jsonl")]
+    pub(crate) results: PathBuf,
+    /// Where tests leave their directories.
+    #[arg(long, default_value = "store")]
+    pub(crate) store: PathBuf,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Workload {
     Register,
@@ -97,6 +129,7 @@ pub fn main() -> anyhow::Result<()> {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(test(args))?
         }
+        Command::Suite(args) => suite::run(&args)?,
         Command::Check { directory } => check(&directory)?,
     };
     std::process::exit(code)

@@ -15,8 +15,11 @@ use crate::client::Target;
 use crate::db::Db;
 use crate::disk::Disk;
 use crate::limits::{CONNECT_TIMEOUT, HEALTHY_POLL, HEALTHY_TIMEOUT, OPERATION_TIMEOUT, STOP_TIMEOUT};
+use crate::nemesis::members;
 use crate::network::Network;
 
+/// What proreus says when a member's state was replaced by a snapshot.
+const SNAPSHOT_INSTALLED: &str = "installed a snapshot from the leader";
 /// Lines of its log that are shown of a member that ended.
 const LOG_LINES: usize = 2;
 
@@ -26,6 +29,7 @@ pub(crate) struct Cluster {
     /// One for each member, or none.
     pub(crate) disks: Vec<Disk>,
     states: Vec<Mutex<State>>,
+    complaints: Mutex<Vec<String>>,
     start: Instant,
     /// Preloaded into members whose wall clock is to be moved.
     clock: Option<PathBuf>,
@@ -38,6 +42,8 @@ struct State {
     stopping: bool,
     /// Its files were damaged: it may refuse to run.
     damaged: bool,
+    /// The id under which it was removed from the cluster: it does not run until it is added again.
+    removed: Option<u64>,
     ends: Vec<End>,
 }
 
@@ -63,6 +69,7 @@ impl Cluster {
             network,
             disks: Vec::new(),
             states,
+            complaints: Mutex::default(),
             start,
             clock,
         };
@@ -108,15 +115,13 @@ impl Cluster {
     pub(crate) fn start(&self, member: usize) -> anyhow::Result<()> {
         self.watch_for_ends();
         let mut state = self.state(member);
-        if state.child.is_some() {
+        if state.child.is_some() || state.removed.is_some() {
             return Ok(());
         }
         let log = OpenOptions::new().create(true).append(true).open(self.log(member))?;
         let command = self.db.command(member);
         let mut child = Command::new("nsenter");
-        child
-            .arg(format!("--net=/run/netns/{}", self.network.namespace(member)))
-            .arg("--");
+        child.arg(self.network.enter(member)).arg("--");
         if let Some(library) = &self.clock {
             child.args([
                 "env",
@@ -216,6 +221,63 @@ impl Cluster {
         self.state(member).damaged
     }
 
+    /// Notes that a member is being removed. Its process then ends by itself, and that is not news.
+    pub(crate) fn remove(&self, member: usize, id: u64) {
+        let mut state = self.state(member);
+        (state.removed, state.stopping) = (Some(id), true);
+    }
+
+    /// The id under which a member was removed, if it was not added since.
+    pub(crate) fn removed(&self, member: usize) -> Option<u64> {
+        self.state(member).removed
+    }
+
+    /// Its removal did not happen after all.
+    pub(crate) fn keep(&self, member: usize) {
+        let mut state = self.state(member);
+        (state.removed, state.stopping) = (None, false);
+    }
+
+    /// Whether a process that was asked to end, or has reason to, has ended.
+    pub(crate) fn has_ended(&self, member: usize) -> bool {
+        match &mut self.state(member).child {
+            Some(child) => child.try_wait().ok().flatten().is_some(),
+            None => true,
+        }
+    }
+
+    /// A removed member becomes a new one of the same name, with the id that the cluster gave it and without data.
+    ///
+    /// # Errors
+    /// Its files cannot be written.
+    pub(crate) fn renew(&self, member: usize, id: u64) -> anyhow::Result<()> {
+        self.kill_quietly(member);
+        let data = self.db.data(member);
+        for entry in std::fs::read_dir(&data)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                std::fs::remove_dir_all(path)?;
+            } else {
+                std::fs::remove_file(path)?;
+            }
+        }
+        self.db.rejoin(member, id)?;
+        self.state(member).removed = None;
+        Ok(())
+    }
+
+    /// Records something that was seen to be wrong beside what clients see.
+    pub(crate) fn complain(&self, what: String) {
+        self.complaints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(what);
+    }
+
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Notices processes that ended by themselves.
     pub(crate) fn watch_for_ends(&self) {
         for member in 0..self.len() {
@@ -247,6 +309,14 @@ impl Cluster {
         (0..self.len())
             .flat_map(|member| self.state(member).ends.clone())
             .collect()
+    }
+
+    /// How often the members' logs tell of a snapshot that was installed.
+    pub(crate) fn snapshots_installed(&self) -> usize {
+        let said = |member| std::fs::read_to_string(self.log(member)).unwrap_or_default();
+        (0..self.len())
+            .map(|member| said(member).matches(SNAPSHOT_INSTALLED).count())
+            .sum()
     }
 
     /// The member that leads, as the members themselves say; of several, that of the latest term.
@@ -281,6 +351,9 @@ impl Cluster {
                 }
             }
             if silent.is_empty() {
+                silent = self.voteless().await;
+            }
+            if silent.is_empty() {
                 return Ok(begun.elapsed());
             }
             if (0..self.len()).all(|member| !self.is_running(member)) {
@@ -294,6 +367,18 @@ impl Cluster {
             );
             tokio::time::sleep(HEALTHY_POLL).await;
         }
+    }
+
+    /// Members that were added and have no vote yet.
+    async fn voteless(&self) -> Vec<String> {
+        let added = (0..self.len()).filter(|member| self.db.rejoined(*member).is_some());
+        let added: Vec<String> = added.map(|member| self.name(member).to_string()).collect();
+        if added.is_empty() {
+            return added;
+        }
+        let known = members::list(self, 0).await.unwrap_or_default();
+        let votes = |name: &String| known.iter().any(|known| known.name == *name && !known.is_learner);
+        added.into_iter().filter(|name| !votes(name)).collect()
     }
 
     pub(crate) async fn answers(&self, member: usize) -> bool {

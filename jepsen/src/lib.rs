@@ -15,8 +15,8 @@
 //! - A seed fixes the schedule of faults and each worker's choices; the interleaving is the machine's.
 //!
 //! # Left out
-//! Packet delay and reordering (the simulator has them), changes of the membership, and clock skew of members whose
-//! program does not ask libc for the time.
+//! Clusters that grow beyond their first size (members are replaced), and clock skew of members whose program does not ask
+//! libc for the time.
 
 pub mod cli;
 mod client;
@@ -30,6 +30,7 @@ mod record;
 mod report;
 mod run;
 mod shell;
+mod suite;
 mod worker;
 mod workload;
 

@@ -2,7 +2,11 @@
 //! from each other. Clients reach the members from the host, past those rules: a client of a member that is cut off sees
 //! what such a client sees.
 
+use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
+use std::ops::Range;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 
@@ -13,10 +17,17 @@ const FIRST_MEMBER: u8 = 11;
 /// Third octets of 172.31.x.0/24 that are tried.
 const SUBNETS: std::ops::Range<u8> = 0..250;
 
+/// Holds packets back. The kernels this was made on have no netem; every one has packet queues, and every Debian perl.
+const HOLD_BACK: &str = include_str!("delay.pl");
+/// The packet queue of each member's namespace.
+const QUEUE: &str = "1";
+
 pub(crate) struct Network {
     id: String,
     members: usize,
     subnet: u8,
+    /// Programs that hold packets back, one in each namespace.
+    delays: Mutex<Vec<Child>>,
 }
 
 impl Network {
@@ -24,14 +35,18 @@ impl Network {
     /// A tool fails; usually for want of root.
     pub(crate) fn create(members: usize) -> anyhow::Result<Network> {
         let routes = sh("ip -4 -o route")?;
+        // Tests that begin at the same time must not choose the same one.
+        let first = std::process::id() as usize % SUBNETS.len();
         let subnet = SUBNETS
-            .into_iter()
+            .chain(SUBNETS)
+            .skip(first)
             .find(|subnet| !routes.contains(&format!("172.31.{subnet}.")));
         let subnet = subnet.context("no free network 172.31.x.0/24")?;
         let network = Network {
             id: format!("{:x}", std::process::id()),
             members,
             subnet,
+            delays: Mutex::default(),
         };
         let bridge = network.bridge();
         sh(&format!("ip link add {bridge} type bridge forward_delay 0"))?;
@@ -111,6 +126,75 @@ impl Network {
         sh(&format!("nft add rule bridge {} cut {rule}", self.table())).map(drop)
     }
 
+    /// Holds every packet between members back for some milliseconds, each for its own time, so that they overtake each
+    /// other, too.
+    ///
+    /// # Errors
+    /// iptables or perl is missing, or the kernel has no packet queues.
+    pub(crate) fn delay(&self, milliseconds: Range<u64>) -> anyhow::Result<()> {
+        self.hurry();
+        for member in 0..self.members {
+            let mut child = Command::new("nsenter")
+                .arg(self.enter(member))
+                .args(["--", "perl", "-e", HOLD_BACK, QUEUE])
+                .args([milliseconds.start, milliseconds.end].map(|time| time.to_string()))
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .spawn()
+                .context("cannot run nsenter")?;
+            let mut line = String::new();
+            if let Some(said) = child.stdout.take() {
+                BufReader::new(said).read_line(&mut line)?;
+            }
+            self.delaying().push(child);
+            anyhow::ensure!(
+                line.trim() == "ready",
+                "packets cannot be held back: is there perl, and nfnetlink_queue?"
+            );
+            for to in (0..self.members).filter(|to| *to != member) {
+                let (enter, to) = (self.enter(member), self.address(to));
+                // Without the program, packets pass.
+                sh(&format!(
+                    "nsenter {enter} -- iptables -A OUTPUT -d {to} -j NFQUEUE --queue-num {QUEUE} --queue-bypass"
+                ))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends [`Network::delay`].
+    pub(crate) fn hurry(&self) {
+        let children = std::mem::take(&mut *self.delaying());
+        if children.is_empty() {
+            return;
+        }
+        for member in 0..self.members {
+            quietly(&format!("nsenter {} -- iptables -F OUTPUT", self.enter(member)));
+        }
+        for mut child in children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    fn delaying(&self) -> MutexGuard<'_, Vec<Child>> {
+        self.delays.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// nsenter's option for a member's namespace.
+    pub(crate) fn enter(&self, member: usize) -> String {
+        format!("--net=/run/netns/{}", self.namespace(member))
+    }
+
+    /// Breaks every connection that a member has.
+    ///
+    /// # Errors
+    /// ss is missing, or the kernel cannot do it.
+    pub(crate) fn reset(&self, member: usize) -> anyhow::Result<()> {
+        let net = format!("172.31.{}.0/24", self.subnet);
+        sh(&format!("nsenter {} -- ss -K dst {net}", self.enter(member))).map(drop)
+    }
+
     /// # Errors
     /// nft fails.
     pub(crate) fn heal(&self) -> anyhow::Result<()> {
@@ -120,6 +204,7 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
+        self.hurry();
         for member in 0..self.members {
             // A namespace dies late; its link would outlive it.
             quietly(&format!("ip link del {}", self.link(member)));

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -117,6 +117,8 @@ async fn run<W: Workload>(args: &TestArgs) -> anyhow::Result<Done<W>> {
         nemesis: args.nemesis.iter().map(|fault| fault.name()).collect(),
         faults,
         ends: cluster.ends(),
+        complaints: cluster.complaints(),
+        snapshots: cluster.snapshots_installed(),
         recovered: recovered
             .map(|time| time.as_millis() as u64)
             .map_err(|error| format!("{error:#}")),
@@ -153,6 +155,7 @@ fn cluster(args: &TestArgs, directory: &Path, start: Instant) -> anyhow::Result<
         program: program(args.db, args.binary.as_deref())?,
         members: members.collect(),
         directory: directory.into(),
+        ids: Mutex::default(),
     };
     let disks = args.nemesis.iter().any(|fault| fault.needs_disks());
     Cluster::new(db, network, disks, args.nemesis.contains(&Fault::Clock), start)
@@ -221,6 +224,7 @@ fn judge<W: Workload>(
     verdicts.push(faults(summary));
     verdicts.push(recovery(&summary.recovered));
     verdicts.push(processes(&summary.ends, &summary.nemesis));
+    verdicts.push(beside(summary));
     let file = File::create(directory.join("verdict.json"))?;
     serde_json::to_writer_pretty(file, &verdicts)?;
     Ok(verdicts)
@@ -298,6 +302,16 @@ fn processes(ends: &[End], nemesis: &[String]) -> Verdict {
     }
     if damaged > 1 {
         verdict.note(format!("{damaged} such ends"));
+    }
+    verdict
+}
+
+/// What the one who made the faults saw: removed members that ran on, renewed certificates that nobody was shown.
+fn beside(summary: &Summary) -> Verdict {
+    let mut verdict = Verdict::valid("beside");
+    verdict.note(format!("{} snapshots installed", summary.snapshots));
+    for complaint in &summary.complaints {
+        verdict.broken(Anomaly::new("seen-beside", complaint.clone(), []));
     }
     verdict
 }

@@ -14,7 +14,8 @@ pub(crate) use kubernetes::Api;
 
 use crate::limits::CONNECT_TIMEOUT;
 use crate::services::etcdserverpb::{
-    kv_client::KvClient, lease_client::LeaseClient, maintenance_client::MaintenanceClient, watch_client::WatchClient,
+    cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
+    maintenance_client::MaintenanceClient, watch_client::WatchClient,
 };
 use crate::services::{v3electionpb::election_client::ElectionClient, v3lockpb::lock_client::LockClient};
 
@@ -39,6 +40,7 @@ pub(crate) struct Client {
     pub(crate) lease: LeaseClient<Channel>,
     pub(crate) watch: WatchClient<Channel>,
     pub(crate) maintenance: MaintenanceClient<Channel>,
+    pub(crate) cluster: ClusterClient<Channel>,
     pub(crate) lock: LockClient<Channel>,
     pub(crate) election: ElectionClient<Channel>,
 }
@@ -66,6 +68,7 @@ impl Target {
             lease: LeaseClient::new(channel.clone()),
             watch: WatchClient::new(channel.clone()).max_decoding_message_size(64 << 20),
             maintenance: MaintenanceClient::new(channel.clone()),
+            cluster: ClusterClient::new(channel.clone()),
             lock: LockClient::new(channel.clone()),
             election: ElectionClient::new(channel),
         })

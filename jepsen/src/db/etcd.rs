@@ -26,6 +26,9 @@ pub(super) fn command(db: &Db, index: usize) -> Command {
         "--initial-cluster-token",
         "jepsen",
     ]);
+    if db.rejoined(index).is_some() {
+        command.args(["--initial-cluster-state", "existing"]);
+    }
     command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
     command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
     command.args([

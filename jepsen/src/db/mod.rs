@@ -4,9 +4,11 @@ mod certificates;
 mod etcd;
 mod proreus;
 
-use std::net::Ipv4Addr;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 
@@ -37,13 +39,22 @@ pub(crate) struct Member {
     pub(crate) root: PathBuf,
 }
 
-#[derive(Clone, Debug)]
+/// A certificate at a port.
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    pub(crate) ca: PathBuf,
+    pub(crate) cert: PathBuf,
+}
+
+#[derive(Debug)]
 pub(crate) struct Db {
     pub(crate) kind: Kind,
     pub(crate) program: PathBuf,
     pub(crate) members: Vec<Member>,
     /// The test's directory.
     pub(crate) directory: PathBuf,
+    /// Ids of members that took the place of others of the same name.
+    pub(crate) ids: Mutex<BTreeMap<usize, u64>>,
 }
 
 impl Db {
@@ -57,6 +68,62 @@ impl Db {
             Kind::Proreus => proreus::configure(self),
             Kind::Etcd => Ok(()),
         }
+    }
+
+    /// Has a member start as a new one that was added to the running cluster, with this id.
+    ///
+    /// # Errors
+    /// Its configuration cannot be written.
+    pub(crate) fn rejoin(&self, member: usize, id: u64) -> anyhow::Result<()> {
+        self.ids
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(member, id);
+        match self.kind {
+            Kind::Proreus => proreus::write(self, member),
+            Kind::Etcd => Ok(()),
+        }
+    }
+
+    /// The id that the member was added with, if it was.
+    pub(crate) fn rejoined(&self, member: usize) -> Option<u64> {
+        self.ids
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&member)
+            .copied()
+    }
+
+    /// Where other members reach it.
+    pub(crate) fn peer_url(&self, member: usize) -> String {
+        format!("https://{}:2380", self.members[member].address)
+    }
+
+    /// Gives a member and the clients new certificates of the same authorities, with new keys.
+    ///
+    /// # Errors
+    /// A file cannot be read or written.
+    pub(crate) fn rotate(&self, member: usize) -> anyhow::Result<()> {
+        certificates::rotate(&self.directory, &self.members[member])
+    }
+
+    /// What a member has to show at each of its ports, and which authority vouches for it.
+    pub(crate) fn served(&self, member: usize) -> Vec<Served> {
+        let pki = self.members[member].root.join("etc/kubernetes/pki");
+        let address = self.members[member].address;
+        let served = |port: u16, ca: &str, cert: &str| Served {
+            address: (address, port).into(),
+            ca: pki.join(ca),
+            cert: pki.join(cert),
+        };
+        let mut all = vec![
+            served(2379, "etcd/ca.crt", "etcd/server.crt"),
+            served(2380, "etcd/ca.crt", "etcd/peer.crt"),
+        ];
+        if self.kind == Kind::Proreus {
+            all.push(served(6443, "ca.crt", "apiserver.crt"));
+        }
+        all
     }
 
     /// Where the member's data lies.
@@ -86,14 +153,27 @@ impl Db {
         }
     }
 
-    /// What the program says of its version.
     pub(crate) fn version(&self) -> String {
-        let said = Command::new(&self.program).arg("--version").output();
-        let said = said
-            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-            .unwrap_or_default();
-        said.lines().next().unwrap_or("unknown").to_string()
+        version(&self.program)
     }
+}
+
+/// What a program says of its version.
+pub(crate) fn version(program: &Path) -> String {
+    let said = Command::new(program).arg("--version").output();
+    let said = said
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default();
+    said.lines().next().unwrap_or("unknown").to_string()
+}
+
+/// Tells two builds of a version apart.
+///
+/// # Errors
+/// The program cannot be read.
+pub(crate) fn fingerprint(program: &Path) -> anyhow::Result<String> {
+    let said = crate::shell::run("sha256sum", &[&program.display().to_string()])?;
+    Ok(said.chars().take(12).collect())
 }
 
 /// The program to test: the one given, or the one that `PATH` has.

@@ -7,26 +7,29 @@ use serde_json::json;
 use super::Db;
 
 pub(super) fn configure(db: &Db) -> anyhow::Result<()> {
+    (0..db.members.len()).try_for_each(|member| write(db, member))
+}
+
+/// Writes a member's configuration, with all members as they are now.
+pub(super) fn write(db: &Db, member: usize) -> anyhow::Result<()> {
     let masters: Vec<_> = db
         .members
         .iter()
         .enumerate()
         .map(|(index, member)| {
             json!({
-                "id": index + 1, "name": member.name, "address": member.address,
+                "id": db.rejoined(index).unwrap_or(index as u64 + 1), "name": member.name, "address": member.address,
                 "apiPort": 6443, "clientPort": 2379, "peerPort": 2380,
             })
         })
         .collect();
-    for member in &db.members {
-        // JSON is YAML.
-        let config = json!({
-            "name": member.name, "root": member.root, "masters": masters, "clusterToken": "jepsen",
-            "log": "info,openraft=warn",
-        });
-        std::fs::write(member.root.join("config.yaml"), config.to_string())?;
-    }
-    Ok(())
+    let member = &db.members[member];
+    // JSON is YAML.
+    let config = json!({
+        "name": member.name, "root": member.root, "masters": masters, "clusterToken": "jepsen",
+        "log": "info,openraft=warn",
+    });
+    Ok(std::fs::write(member.root.join("config.yaml"), config.to_string())?)
 }
 
 pub(super) fn command(db: &Db, member: usize) -> Command {

@@ -1,6 +1,7 @@
 //! Each fault: how it is made and how it is mended. Mending is idempotent, and safe when nothing was broken.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -10,11 +11,13 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 
-use super::corrupt;
+use super::{certificates, corrupt, lag, members};
 use crate::cluster::Cluster;
 
 /// Packets of a hundred that a lossy network drops.
 const LOSS_PERCENT: u32 = 20;
+/// How long packets are held back, in milliseconds: as between towns, as across an ocean, and so that they overtake.
+const DELAYS_MS: [Range<u64>; 3] = [10..30, 80..120, 1..250];
 /// How far a wall clock is moved, in seconds.
 const SKEW_S: i64 = 120;
 /// Revisions that a compaction leaves at most.
@@ -31,6 +34,8 @@ pub(crate) enum Fault {
     Partition,
     /// A part of the packets between members is lost.
     Loss,
+    /// Every packet between members takes its time, and they overtake each other.
+    Delay,
     /// Members stop in order and start again, one after the other.
     Restart,
     /// The leader hands over.
@@ -47,12 +52,20 @@ pub(crate) enum Fault {
     Power,
     /// Bits are flipped in the files of one member while it is down.
     Corrupt,
+    /// A member is removed through the door, and a new one of its name added in its place.
+    Members,
+    /// Members and clients get new certificates while they run, and every connection breaks.
+    Rotate,
+    /// A member is away while more is written than the log keeps: it needs a snapshot.
+    Lag,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Fault; 12] = [
+    /// In the order in which they are mended.
+    pub(crate) const ALL: [Fault; 16] = [
         Fault::Partition,
         Fault::Loss,
+        Fault::Delay,
         Fault::Full,
         Fault::Slow,
         Fault::Clock,
@@ -63,6 +76,10 @@ impl Fault {
         Fault::Restart,
         Fault::MoveLeader,
         Fault::Compact,
+        Fault::Rotate,
+        Fault::Lag,
+        // Needs a cluster that works.
+        Fault::Members,
     ];
 
     pub(crate) fn name(self) -> String {
@@ -78,7 +95,10 @@ impl Fault {
 
     /// Whether nothing else may be broken at the same time.
     pub(crate) fn is_exclusive(self) -> bool {
-        matches!(self, Fault::Power | Fault::Corrupt | Fault::Full | Fault::Restart)
+        matches!(
+            self,
+            Fault::Power | Fault::Corrupt | Fault::Full | Fault::Restart | Fault::Members | Fault::Rotate | Fault::Lag
+        )
     }
 
     /// Breaks something. Says what.
@@ -103,6 +123,11 @@ impl Fault {
             Fault::Loss => {
                 cluster.network.lose(LOSS_PERCENT)?;
                 Ok(format!("{LOSS_PERCENT} % of the packets"))
+            }
+            Fault::Delay => {
+                let milliseconds = DELAYS_MS[random.random_range(0..DELAYS_MS.len())].clone();
+                cluster.network.delay(milliseconds.clone())?;
+                Ok(format!("{} to {} ms", milliseconds.start, milliseconds.end))
             }
             Fault::Restart => restart_all(cluster, random).await,
             Fault::MoveLeader => move_leader(cluster, random).await,
@@ -129,6 +154,9 @@ impl Fault {
                 Ok(names(cluster, &members))
             }
             Fault::Corrupt => corrupt::flip(cluster, random),
+            Fault::Members => members::remove(cluster, random).await,
+            Fault::Rotate => certificates::rotate(cluster, random).await,
+            Fault::Lag => lag::leave_behind(cluster, random).await,
         }
     }
 
@@ -139,7 +167,7 @@ impl Fault {
     pub(crate) async fn end(self, cluster: &Cluster) -> anyhow::Result<()> {
         let all = 0..cluster.len();
         match self {
-            Fault::Kill | Fault::Corrupt | Fault::Restart => {
+            Fault::Kill | Fault::Corrupt | Fault::Restart | Fault::Lag => {
                 all.into_iter().try_for_each(|member| cluster.start(member))
             }
             Fault::Pause => {
@@ -148,7 +176,12 @@ impl Fault {
                 Ok(())
             }
             Fault::Partition | Fault::Loss => cluster.network.heal(),
-            Fault::Clock => Ok(()),
+            Fault::Delay => {
+                cluster.network.hurry();
+                Ok(())
+            }
+            Fault::Members => members::add(cluster).await,
+            Fault::Clock | Fault::Rotate => Ok(()),
             Fault::Full => {
                 cluster.disks.iter().for_each(|disk| disk.free());
                 Fault::Kill.start_all(cluster)

@@ -1,7 +1,10 @@
 //! Faults on a seeded schedule: a quiet time, then one fault or two at once for a while, again and again.
 
+mod certificates;
 mod corrupt;
 mod fault;
+mod lag;
+pub(crate) mod members;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

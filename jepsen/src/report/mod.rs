@@ -25,6 +25,12 @@ pub(crate) struct Summary {
     pub(crate) nemesis: Vec<String>,
     pub(crate) faults: Vec<Window>,
     pub(crate) ends: Vec<End>,
+    /// What was seen to be wrong beside what clients saw.
+    #[serde(default)]
+    pub(crate) complaints: Vec<String>,
+    /// Snapshots that members installed, as their logs say.
+    #[serde(default)]
+    pub(crate) snapshots: usize,
     /// Milliseconds until all members answered after the faults were healed, or why they did not.
     pub(crate) recovered: Result<u64, String>,
 }

@@ -1,0 +1,74 @@
+//! A member that is away for so long that the others have purged what it needs of the log: it gets a snapshot instead.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use proto::etcd::etcdserverpb::{CompactionRequest, PutRequest, StatusRequest};
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use crate::cluster::Cluster;
+
+/// Bytes of a value: below the largest request that etcd takes.
+const VALUE_BYTES: usize = 1 << 20;
+/// Values written: more than the log keeps for members that are away, which is 256 MiB, and etcd's 5,000 entries are not
+/// reached, so that etcd needs no snapshot for it.
+const VALUES: usize = 320;
+/// Keys that share them; the rest is history, which is compacted.
+const KEYS: usize = 4;
+/// The history is compacted after so many values.
+const COMPACT_EVERY: usize = 32;
+/// For all of it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(90);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Kills a member and writes until the log of the others has let go of where it stood. It stays down until this is mended.
+pub(super) async fn leave_behind(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
+    let member = random.random_range(0..cluster.len());
+    cluster.kill(member);
+    let through = (member + 1) % cluster.len();
+    let deadline = Instant::now() + WRITE_TIMEOUT;
+    let mut written = 0;
+    while written < VALUES && Instant::now() < deadline {
+        match write(cluster, through, written).await {
+            Ok(()) => written += 1,
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
+    }
+    anyhow::ensure!(
+        written == VALUES,
+        "only {written} MiB were written while {} was down",
+        cluster.name(member)
+    );
+    Ok(format!(
+        "{} is down while {written} MiB are written",
+        cluster.name(member)
+    ))
+}
+
+async fn write(cluster: &Cluster, through: usize, number: usize) -> anyhow::Result<()> {
+    let work = async {
+        let mut client = cluster.target(through).connect()?;
+        let mut value = vec![b'x'; VALUE_BYTES];
+        value[..8].copy_from_slice(&(number as u64).to_be_bytes());
+        let request = PutRequest {
+            key: format!("jepsen/ballast/{}", number % KEYS).into(),
+            value: Bytes::from(value),
+            ..PutRequest::default()
+        };
+        client.kv.put(request).await?;
+        if number % COMPACT_EVERY == COMPACT_EVERY - 1 {
+            let status = client.maintenance.status(StatusRequest {}).await?.into_inner();
+            let revision = status.header.unwrap_or_default().revision - 2 * KEYS as i64;
+            client
+                .kv
+                .compact(CompactionRequest {
+                    revision,
+                    physical: false,
+                })
+                .await?;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(REQUEST_TIMEOUT, work).await?
+}

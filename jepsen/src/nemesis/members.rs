@@ -1,0 +1,130 @@
+//! Changes of the membership through the door: a member is removed, and later a new one of its name takes its place, at its
+//! address, without its data.
+//!
+//! The first member always stays: a new member's configuration names those that there are, and whoever has the lowest
+//! number among them founds clusters.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use proto::etcd::etcdserverpb::{Member, MemberAddRequest, MemberListRequest, MemberRemoveRequest};
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use crate::cluster::Cluster;
+
+/// For one change, with all that has to be tried again.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_millis(200);
+/// A removed member ends by itself within this.
+const END_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The members as one of them knows them.
+///
+/// # Errors
+/// It does not answer.
+pub(crate) async fn list(cluster: &Cluster, through: usize) -> anyhow::Result<Vec<Member>> {
+    let mut client = cluster.target(through).connect()?;
+    let request = MemberListRequest { linearizable: true };
+    let answer = tokio::time::timeout(REQUEST_TIMEOUT, client.cluster.member_list(request)).await??;
+    Ok(answer.into_inner().members)
+}
+
+/// The member's id and whether it votes, by the place where it is reached.
+async fn find(cluster: &Cluster, through: usize, member: usize) -> anyhow::Result<Option<u64>> {
+    let url = cluster.db.peer_url(member);
+    let members = list(cluster, through).await?;
+    let here = members.into_iter().find(|known| known.peer_ur_ls.contains(&url));
+    Ok(here.map(|known| known.id))
+}
+
+/// Removes one.
+pub(super) async fn remove(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
+    anyhow::ensure!(cluster.len() > 2, "two members cannot lose one");
+    let leader = cluster
+        .leader()
+        .await
+        .filter(|leader| *leader > 0 && random.random_bool(0.5));
+    let member = leader.unwrap_or_else(|| random.random_range(1..cluster.len()));
+    let down = random.random_bool(0.3);
+    let id = find(cluster, 0, member).await?.context("it is not a member")?;
+    // One that was added just now and holds nothing yet cannot tell its removal from an addition that is still to come.
+    let took_part = cluster.answers(member).await;
+    cluster.remove(member, id);
+    if down {
+        cluster.kill(member);
+    }
+    let deadline = Instant::now() + CHANGE_TIMEOUT;
+    loop {
+        match try_remove(cluster, id).await {
+            Ok(()) => break,
+            // It may have been done all the same.
+            Err(_) if find(cluster, 0, member).await.is_ok_and(|found| found.is_none()) => break,
+            Err(error) if Instant::now() > deadline => return Err(error),
+            Err(_) => tokio::time::sleep(RETRY).await,
+        }
+    }
+    if took_part && !ends(cluster, member).await {
+        cluster.complain(format!(
+            "{} was removed and still runs after {END_TIMEOUT:?}",
+            cluster.name(member)
+        ));
+    }
+    let state = if down { ", which was down" } else { "" };
+    Ok(format!("{} ({id:x}){state}", cluster.name(member)))
+}
+
+async fn try_remove(cluster: &Cluster, id: u64) -> anyhow::Result<()> {
+    let mut client = cluster.target(0).connect()?;
+    let request = client.cluster.member_remove(MemberRemoveRequest { id });
+    tokio::time::timeout(REQUEST_TIMEOUT, request).await??;
+    Ok(())
+}
+
+async fn ends(cluster: &Cluster, member: usize) -> bool {
+    let deadline = Instant::now() + END_TIMEOUT;
+    while !cluster.has_ended(member) {
+        if Instant::now() > deadline {
+            return false;
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+    true
+}
+
+/// Adds whoever is removed again, as a new member.
+pub(super) async fn add(cluster: &Cluster) -> anyhow::Result<()> {
+    for member in 0..cluster.len() {
+        let Some(old) = cluster.removed(member) else { continue };
+        let deadline = Instant::now() + CHANGE_TIMEOUT;
+        let id = loop {
+            match try_add(cluster, member).await {
+                Ok(id) => break id,
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => tokio::time::sleep(RETRY).await,
+            }
+        };
+        if id == old {
+            cluster.keep(member);
+        } else {
+            cluster.renew(member, id)?;
+        }
+        cluster.start(member)?;
+    }
+    Ok(())
+}
+
+async fn try_add(cluster: &Cluster, member: usize) -> anyhow::Result<u64> {
+    // An earlier try may have done it.
+    if let Some(id) = find(cluster, 0, member).await? {
+        return Ok(id);
+    }
+    let request = MemberAddRequest {
+        peer_ur_ls: vec![cluster.db.peer_url(member)],
+        is_learner: false,
+    };
+    let mut client = cluster.target(0).connect()?;
+    let answer = tokio::time::timeout(REQUEST_TIMEOUT, client.cluster.member_add(request)).await??;
+    Ok(answer.into_inner().member.context("the answer names no member")?.id)
+}
