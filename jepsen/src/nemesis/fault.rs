@@ -66,11 +66,12 @@ impl Fault {
         Fault::Partition,
         Fault::Loss,
         Fault::Delay,
+        // Before whatever starts members: they must not start on disks without power.
+        Fault::Power,
         Fault::Full,
         Fault::Slow,
         Fault::Clock,
         Fault::Pause,
-        Fault::Power,
         Fault::Corrupt,
         Fault::Kill,
         Fault::Restart,
