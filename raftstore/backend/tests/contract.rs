@@ -105,7 +105,10 @@ fn put(key: &str, value: &str) -> Batch {
         ..PutRequest::default()
     };
     Batch {
-        requests: vec![Request { op: Some(Op::Put(put)), identity: None }],
+        requests: vec![Request {
+            op: Some(Op::Put(put)),
+            identity: None,
+        }],
     }
 }
 
