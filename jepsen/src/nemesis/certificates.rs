@@ -1,7 +1,6 @@
 //! Rotation: new certificates in the place of the old ones, while everything runs. Nobody is told and nobody is restarted;
 //! all connections break, and from then on every port has to show the new one.
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -69,7 +68,7 @@ async fn shows(served: &Served, client: &Path) -> anyhow::Result<()> {
     };
     let connect = async {
         let stream = TcpStream::connect(served.address).await?;
-        let name = ServerName::from(IpAddr::from(served.address.ip()));
+        let name = ServerName::from(served.address.ip());
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
     };
     let stream = tokio::time::timeout(CONNECT_TIMEOUT, connect).await??;
