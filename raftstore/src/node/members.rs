@@ -43,6 +43,8 @@ pub async fn run<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(core: Arc<Co
         // As the log has it: what is applied may be lost in a crash and come back only with a leader.
         let known = core.membership();
         let knows_itself = known.membership().get_node(&core.options.id).is_some();
+        // A member that joins hears of the past first, in which it was not there yet.
+        let was_told = is_member || knows_itself;
         for (id, peer) in known.membership().nodes() {
             core.peers.learn(*id, peer);
         }
@@ -55,7 +57,7 @@ pub async fn run<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(core: Arc<Co
         }
         if leadership.leader.is_some() {
             core.publish().await;
-        } else if leaderless >= TICKS_BEFORE_ASKING && knows_itself && core.was_removed(&known).await {
+        } else if leaderless >= TICKS_BEFORE_ASKING && was_told && core.was_removed(&known).await {
             return core.report_removal();
         }
         R::sleep(MEMBERSHIP_TICK).await;
@@ -336,14 +338,15 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
         }
     }
 
-    /// Whether a peer has applied a later membership than `known` without this member.
+    /// Whether a peer has applied a membership without this member that is not older than `known`. It may be `known` itself: the
+    /// end of this member can be in its log without its knowing that it was committed.
     async fn was_removed(&self, known: &StoredMembershipOf) -> bool {
         let others = known.membership().nodes().filter(|(id, _)| **id != self.options.id);
         let asked = others.map(|(id, peer)| self.question_any(*id, peer, Asked::Membership(MembershipQuestion {})));
         let replies = futures::future::join_all(asked).await;
         replies.into_iter().any(|reply| match reply {
             Ok(Replied::Membership(reply)) => {
-                parse_log_id(reply.log_id) > *known.log_id() && !reply.members.contains(&self.options.id)
+                parse_log_id(reply.log_id) >= *known.log_id() && !reply.members.contains(&self.options.id)
             }
             _ => false,
         })
