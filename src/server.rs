@@ -30,9 +30,6 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     let config = ServerConfig::load(path)?;
     telemetry::init(&config.log)?;
-    if let Some(file) = &config.pid_file {
-        pki::write_public(file, &std::process::id().to_string())?;
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -97,7 +94,21 @@ async fn open_store(config: &ServerConfig) -> anyhow::Result<Store> {
     if let Err(other) = tempfile::env::override_temp_dir(&data) {
         tracing::warn!("temporary files go to {}", other.display());
     }
-    let backend = Arc::new(backend::Rocks::open(data.join("state"))?);
+    let tables = backend::Rocks::open(data.join("state")).map_err(|error| {
+        let error = anyhow::Error::from(error);
+        match format!("{error:#}").contains("lock file") {
+            true => error.context(format!(
+                "another `proreus server` is running on {}",
+                config.root.display()
+            )),
+            false => error,
+        }
+    })?;
+    let backend = Arc::new(tables);
+    // Only now: the tables are locked, so no other process on this data is the one to be found.
+    if let Some(file) = &config.pid_file {
+        pki::write_public(file, &std::process::id().to_string())?;
+    }
     let (cert, key, ca) = (
         config.pki("etcd/peer.crt"),
         config.pki("etcd/peer.key"),

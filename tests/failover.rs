@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use crate::harness::cluster::{self, Cluster, SOON, missing};
-use crate::harness::{eventually, output, skip, text};
+use crate::harness::cluster::{self, Cluster, SOON, missing, nothing_is_left};
+use crate::harness::{eventually, output, proreus, skip, text};
 
 #[test]
 fn acknowledged_writes_survive_any_killed_master() {
@@ -118,4 +118,22 @@ fn watch_past(cluster: &Cluster, endpoint: &str, key: &str, revision: i64) -> St
     let _ = child.kill();
     let _ = child.wait();
     seen
+}
+
+#[test]
+fn a_second_server_on_the_same_data_disturbs_nothing() {
+    let mut cluster = Cluster::start(1, 0, &[]);
+    let before = cluster.leader();
+    let config = cluster.directory().join("master-1/config.yaml");
+    let refused = output(proreus().args(["server", "--config"]).arg(config));
+    assert!(!refused.status.success());
+    let message = text(&refused.stderr);
+    assert!(message.contains("another `proreus server`"), "{message}");
+    assert_eq!(
+        cluster.leader()["pid"],
+        before["pid"],
+        "the status still finds the one that runs"
+    );
+    cluster.stop();
+    nothing_is_left(&cluster);
 }

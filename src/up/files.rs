@@ -213,6 +213,7 @@ pub fn print_next_steps(directory: &Path, layout: &Layout) {
         if layout.nodes.is_empty() { "namespaces" } else { "nodes" }
     );
     say!("  etcdctl endpoint status --write-out=table");
-    say!("  proreus status --data-dir {}\n", word(directory));
+    let program = std::env::current_exe().unwrap_or_else(|_| "proreus".into());
+    say!("  {} status --data-dir {}\n", word(&program), word(directory));
     say!("Ctrl-C stops it; the data stays.");
 }

@@ -21,8 +21,8 @@ use crate::output::say;
 
 /// How long processes may take to stop in order before they are killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a process that was just started may take to leave its id.
-const ID_TIMEOUT: Duration = Duration::from_secs(5);
+/// A node ends all its pods first.
+const NODE_STOP_TIMEOUT: Duration = Duration::from_secs(90);
 /// How often a stopping process is looked at.
 const STOP_POLL: Duration = Duration::from_millis(50);
 /// Lines of its log that are shown when a process ends while the cluster starts.
@@ -43,10 +43,13 @@ impl std::fmt::Display for Exited {
     }
 }
 
+/// Process ids by name.
+type Pids = BTreeMap<String, i32>;
+
 pub struct Processes {
     directory: PathBuf,
-    /// Names of the children that have not ended.
-    alive: Arc<Mutex<BTreeSet<String>>>,
+    /// The children that have not ended, with their ids.
+    alive: Arc<Mutex<Pids>>,
     sender: mpsc::UnboundedSender<Exited>,
     exits: mpsc::UnboundedReceiver<Exited>,
 }
@@ -133,7 +136,10 @@ impl Processes {
     /// Says when a child has ended, after `and_then`.
     fn follow(&self, name: &str, mut child: Child, and_then: impl FnOnce(Option<ExitStatus>) + Send + 'static) {
         let (name, sender, alive) = (name.to_string(), self.sender.clone(), self.alive.clone());
-        locked(&alive).insert(name.clone());
+        // It has an id: nobody has waited for it yet.
+        if let Some(pid) = child.id() {
+            locked(&alive).insert(name.clone(), pid.cast_signed());
+        }
         tokio::spawn(async move {
             let status = child.wait().await.ok();
             and_then(status);
@@ -164,29 +170,14 @@ impl Processes {
         )
     }
 
-    /// A child that has only just started has not left its id yet, and could not be found to be stopped.
-    async fn wait_for_ids(&self) {
-        let deadline = tokio::time::Instant::now() + ID_TIMEOUT;
-        let unknown = || {
-            locked(&self.alive)
-                .iter()
-                .any(|name| running(&self.directory, name).is_none())
-        };
-        while unknown() && tokio::time::Instant::now() < deadline {
-            tokio::time::sleep(STOP_POLL).await;
-        }
-    }
-
     /// Stops nodes, then masters: a node's last status updates still find an API.
     pub async fn stop(&mut self, layout: &Layout) {
-        self.wait_for_ids().await;
-        stop_nodes(&self.directory, &layout.nodes).await;
-        stop_named(&self.directory, layout.masters.iter().map(|m| m.name.as_str())).await;
+        stop(layout, &self.directory, &self.alive).await;
     }
 }
 
-fn locked(names: &Mutex<BTreeSet<String>>) -> MutexGuard<'_, BTreeSet<String>> {
-    names.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked(pids: &Mutex<Pids>) -> MutexGuard<'_, Pids> {
+    pids.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Stops every process of this cluster that still runs, whoever started it, and removes its cgroups.
@@ -202,8 +193,7 @@ pub async fn stop_leftovers(layout: &Layout, directory: &Path) {
     if !left.is_empty() {
         say!("stopping what still runs: {}", left.join(", "));
     }
-    stop_nodes(directory, &layout.nodes).await;
-    stop_named(directory, layout.masters.iter().map(|m| m.name.as_str())).await;
+    stop(layout, directory, &Mutex::default()).await;
     remove_cgroups(&layout.cgroup());
 }
 
@@ -242,9 +232,15 @@ pub fn identified(file: &Path, config: &Path) -> Option<i32> {
         .then_some(pid)
 }
 
+async fn stop(layout: &Layout, directory: &Path, own: &Mutex<Pids>) {
+    stop_nodes(directory, own, &layout.nodes).await;
+    let masters = layout.masters.iter().map(|m| m.name.as_str());
+    stop_named(directory, own, masters, STOP_TIMEOUT).await;
+}
+
 /// Stops the agents, which take their pods with them, and then ends what outlived an agent that could not.
-async fn stop_nodes(directory: &Path, nodes: &[Node]) {
-    stop_named(directory, nodes.iter().map(|n| n.name.as_str())).await;
+async fn stop_nodes(directory: &Path, own: &Mutex<Pids>, nodes: &[Node]) {
+    stop_named(directory, own, nodes.iter().map(|n| n.name.as_str()), NODE_STOP_TIMEOUT).await;
     let init = |node: &Node| {
         let own = directory.join(&node.name);
         identified(&own.join(INIT_ID), &own.join("config.yaml"))
@@ -266,29 +262,36 @@ async fn stop_nodes(directory: &Path, nodes: &[Node]) {
     }
 }
 
-async fn stop_named(directory: &Path, names: impl Iterator<Item = &str>) {
-    let names: Vec<&str> = names.collect();
-    let mut alive: BTreeMap<&str, i32> = BTreeMap::new();
-    for name in names {
-        if let Some(pid) = running(directory, name) {
-            signal(pid, Signal::SIGTERM);
-            alive.insert(name, pid);
-        }
-    }
-    let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
-    while !alive.is_empty() {
-        tokio::time::sleep(STOP_POLL).await;
-        alive.retain(|name, pid| running(directory, name) == Some(*pid));
-        if tokio::time::Instant::now() >= deadline {
-            for (name, pid) in &alive {
-                say!(
-                    "{name} (pid {pid}) did not stop in {} s: killing it",
-                    STOP_TIMEOUT.as_secs()
-                );
-                signal(*pid, Signal::SIGKILL);
+/// Stops processes: this one's children by their handles, others, started by hand, by the ids they left.
+async fn stop_named(directory: &Path, own: &Mutex<Pids>, names: impl Iterator<Item = &str>, limit: Duration) {
+    let find = |name: &str| {
+        let child = locked(own).get(name).copied();
+        child.or_else(|| running(directory, name))
+    };
+    let mut told = BTreeSet::new();
+    let mut left: Vec<&str> = names.collect();
+    let deadline = tokio::time::Instant::now() + limit;
+    loop {
+        left.retain(|name| match find(name) {
+            Some(pid) => {
+                if told.insert(pid) {
+                    signal(pid, Signal::SIGTERM);
+                }
+                true
             }
+            None => false,
+        });
+        if left.is_empty() {
             return;
         }
+        if tokio::time::Instant::now() >= deadline {
+            break;
+        }
+        tokio::time::sleep(STOP_POLL).await;
+    }
+    for (name, pid) in left.iter().filter_map(|name| Some((name, find(name)?))) {
+        say!("{name} (pid {pid}) did not stop in {} s: killing it", limit.as_secs());
+        signal(pid, Signal::SIGKILL);
     }
 }
 
