@@ -103,10 +103,14 @@ impl Door {
         if self.is_voter.get().is_some() {
             return Ok(());
         }
-        if self.store.status().learner {
+        let status = self.store.status();
+        if status.learner {
             return Err(Refusal::NotSupportedForLearner.into());
         }
-        let _ = self.is_voter.set(());
+        // One with an empty log does not know yet.
+        if status.log_index > 0 {
+            let _ = self.is_voter.set(());
+        }
         Ok(())
     }
 

@@ -103,10 +103,12 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
         let (server, data) = (server.borrow_watched(), data.borrow_watched());
         let view = self.reader.view();
         let leadership = *self.leadership.borrow();
+        // Before a cluster is founded, or a member has heard of its founding, nobody is a learner.
+        let mut voters = server.membership_config.voter_ids().peekable();
         Status {
             cluster_id: self.options.cluster_id(),
             member_id: self.options.id,
-            learner: !server.membership_config.voter_ids().any(|id| id == self.options.id),
+            learner: voters.peek().is_some() && !voters.any(|id| id == self.options.id),
             leader: leadership.leader,
             term: leadership.term,
             first_log_index: self.log.purged().map_or(0, |id| id.index + 1),
