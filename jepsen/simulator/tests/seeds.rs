@@ -7,13 +7,19 @@ use simulator::{Report, Settings, run};
 const STEPS: u64 = 12;
 
 /// Seeds that once failed, and what was wrong. None may ever fail again.
-const KEPT: [(u64, u64, &str); 2] = [
+const KEPT: [(u64, u64, &str); 4] = [
     (
         2,
         24,
         "a member whose log stopped before the cluster was founded lived on and kept it from being founded",
     ),
     (21, 24, "the same, at another moment"),
+    (
+        1435,
+        24,
+        "a member that had its removal in its log, and did not hear that it was committed, never stopped",
+    ),
+    (2177, 24, "the same, after a change of leaders"),
 ];
 
 fn settings(plant: Option<Plant>) -> Settings {

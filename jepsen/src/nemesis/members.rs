@@ -49,8 +49,6 @@ pub(super) async fn remove(cluster: &Cluster, random: &mut StdRng) -> anyhow::Re
     let member = leader.unwrap_or_else(|| random.random_range(1..cluster.len()));
     let down = random.random_bool(0.3);
     let id = find(cluster, 0, member).await?.context("it is not a member")?;
-    // One that was added just now and holds nothing yet cannot tell its removal from an addition that is still to come.
-    let took_part = cluster.answers(member).await;
     cluster.remove(member, id);
     if down {
         cluster.kill(member);
@@ -65,7 +63,7 @@ pub(super) async fn remove(cluster: &Cluster, random: &mut StdRng) -> anyhow::Re
             Err(_) => tokio::time::sleep(RETRY).await,
         }
     }
-    if took_part && !ends(cluster, member).await {
+    if !ends(cluster, member).await {
         cluster.complain(format!(
             "{} was removed and still runs after {END_TIMEOUT:?}",
             cluster.name(member)

@@ -125,7 +125,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
     }
 
     /// Every other member that this one has heard of.
-    fn others(&self) -> BTreeMap<u64, Peer> {
+    pub(super) fn others(&self) -> BTreeMap<u64, Peer> {
         let configured = self.options.members.iter().map(|member| (member.id, peer(member)));
         let mut others: BTreeMap<u64, Peer> = configured.collect();
         let membership = {

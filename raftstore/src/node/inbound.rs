@@ -150,7 +150,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
                     .ok_or_else(|| Error::fault("asked for no change of the membership"))?;
                 Ok(Replied::Member(self.change_members_here(change).await?))
             }
-            Some(Asked::Membership(_)) => Ok(Replied::Membership(self.applied_membership())),
+            Some(Asked::Membership(_)) => Ok(Replied::Membership(self.current_membership().await)),
             None => Err(Error::fault("asked a question this version does not know")),
         }
     }

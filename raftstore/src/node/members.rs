@@ -3,7 +3,7 @@
 //! A member that is added starts as a learner: it gets the log and does not count. It gets its vote by itself once it holds
 //! nearly all of the log, or when somebody promotes it, as whoever added it wished. One that takes nothing for long is
 //! dropped. A member that was removed may not hear of it (its leader stops talking to it), so a member that has lost its
-//! leader asks the others, and stops once one of them knows a later membership without it.
+//! leader asks the others, and stops once it is told that the cluster goes on without it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use proto::raft::{MemberAdd, MemberPublish, MemberQuestion, MemberReply, Members
 use rand::RngExt;
 
 use super::{Core, ask};
-use crate::consensus::{Peer, StoredMembershipOf, parse_log_id, wire_log_id};
+use crate::consensus::{LogIdOf, Peer, StoredMembershipOf, parse_log_id, wire_log_id};
 use crate::error::{Error, MembershipRefusal};
 use crate::limits::{JOIN_LAG_ENTRIES, JOIN_STALL, JOINERS_MAX, LEADER_RETRY, LEARNERS_MAX, MEMBERSHIP_TICK};
 use crate::log::Disk;
@@ -42,9 +42,6 @@ pub async fn run<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(core: Arc<Co
         was_member = is_member;
         // As the log has it: what is applied may be lost in a crash and come back only with a leader.
         let known = core.membership();
-        let knows_itself = known.membership().get_node(&core.options.id).is_some();
-        // A member that joins hears of the past first, in which it was not there yet.
-        let was_told = is_member || knows_itself;
         for (id, peer) in known.membership().nodes() {
             core.peers.learn(*id, peer);
         }
@@ -57,7 +54,7 @@ pub async fn run<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(core: Arc<Co
         }
         if leadership.leader.is_some() {
             core.publish().await;
-        } else if leaderless >= TICKS_BEFORE_ASKING && was_told && core.was_removed(&known).await {
+        } else if leaderless >= TICKS_BEFORE_ASKING && core.was_removed(&known, is_member).await {
             return core.report_removal();
         }
         R::sleep(MEMBERSHIP_TICK).await;
@@ -329,25 +326,32 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
         }
     }
 
-    /// The membership as of the last applied entry, for a peer that asks.
-    pub(super) fn applied_membership(&self) -> MembershipReply {
+    /// The membership as of the last applied entry, for a peer that asks; as of now, if this member leads.
+    pub(super) async fn current_membership(&self) -> MembershipReply {
+        let confirmed = match self.read_index(true).await {
+            Ok(index) => self.wait_applied(index, self.deadline()).await.is_ok(),
+            Err(_) => false,
+        };
         let applied = self.shared.members.borrow();
         MembershipReply {
             log_id: wire_log_id(applied.log_id().as_ref()),
             members: applied.membership().nodes().map(|(id, _)| *id).collect(),
+            confirmed,
         }
     }
 
-    /// Whether a peer has applied a membership without this member that is not older than `known`. It may be `known` itself: the
-    /// end of this member can be in its log without its knowing that it was committed.
-    async fn was_removed(&self, known: &StoredMembershipOf) -> bool {
-        let others = known.membership().nodes().filter(|(id, _)| **id != self.options.id);
-        let asked = others.map(|(id, peer)| self.question_any(*id, peer, Asked::Membership(MembershipQuestion {})));
+    /// Whether a peer says that this member was removed. Those that this member was started with are asked too: it may have been
+    /// removed before it took anything of the log.
+    async fn was_removed(&self, known: &StoredMembershipOf, is_member: bool) -> bool {
+        let me = self.options.id;
+        // A member that joins hears of the past first, in which it was not there yet.
+        let was_told = is_member || known.membership().get_node(&me).is_some();
+        let others = self.others();
+        let asked = others.iter();
+        let asked = asked.map(|(id, peer)| self.question_any(*id, peer, Asked::Membership(MembershipQuestion {})));
         let replies = futures::future::join_all(asked).await;
         replies.into_iter().any(|reply| match reply {
-            Ok(Replied::Membership(reply)) => {
-                parse_log_id(reply.log_id) >= *known.log_id() && !reply.members.contains(&self.options.id)
-            }
+            Ok(Replied::Membership(reply)) => is_told_of_removal(me, was_told.then_some(*known.log_id()), &reply),
             _ => false,
         })
     }
@@ -363,6 +367,17 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
     fn membership(&self) -> Arc<StoredMembershipOf> {
         self.raft.server_metrics().borrow_watched().membership_config.clone()
     }
+}
+
+/// Whether a peer's answer says that `me` was removed. `known` is the entry with the membership that this member knows, if it is or
+/// was one of it.
+///
+/// Members are added before they are started, so the membership as of now has every one that may go on. One that a follower has
+/// applied may be from before this member was added, unless it is not older than `known`. It may be `known` itself: the end of this
+/// member can be in its log without its knowing that it was committed.
+fn is_told_of_removal(me: u64, known: Option<Option<LogIdOf>>, reply: &MembershipReply) -> bool {
+    let is_late_enough = reply.confirmed || known.is_some_and(|known| parse_log_id(reply.log_id) >= known);
+    is_late_enough && !reply.members.is_empty() && !reply.members.contains(&me)
 }
 
 /// Whether a URL is one that peers can be reached at: scheme, host and port, nothing else.
@@ -381,6 +396,27 @@ fn is_peer_url(url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_member_is_removed_only_by_a_membership_that_is_late_enough() {
+        let at = |index| parse_log_id(Some(proto::raft::LogId { term: 1, index }));
+        let reply = |index, members: &[u64], confirmed| MembershipReply {
+            log_id: wire_log_id(at(index).as_ref()),
+            members: members.to_vec(),
+            confirmed,
+        };
+        // It knew itself as of entry 5.
+        assert!(is_told_of_removal(3, Some(at(5)), &reply(6, &[1, 2], false)));
+        assert!(is_told_of_removal(3, Some(at(5)), &reply(5, &[1, 2], false)));
+        assert!(!is_told_of_removal(3, Some(at(5)), &reply(4, &[1, 2], false)));
+        assert!(!is_told_of_removal(3, Some(at(5)), &reply(6, &[1, 2, 3], false)));
+        // It never heard of itself: only who leads now can tell.
+        assert!(!is_told_of_removal(3, None, &reply(6, &[1, 2], false)));
+        assert!(is_told_of_removal(3, None, &reply(6, &[1, 2], true)));
+        assert!(!is_told_of_removal(3, None, &reply(6, &[1, 2, 3], true)));
+        // Nothing is founded yet.
+        assert!(!is_told_of_removal(3, Some(None), &MembershipReply::default()));
+    }
 
     #[test]
     fn a_peer_url_is_scheme_host_and_port() {

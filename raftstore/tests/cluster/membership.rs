@@ -30,6 +30,15 @@ async fn one_member_becomes_three_and_any_one_may_then_fail() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_has_not_heard_of_the_founding_is_no_learner() {
+    let mut cluster = Cluster::prepared(3).await;
+    // The others are not there: nothing is founded.
+    cluster.start_member(0).await;
+    let status = cluster.store(0).status();
+    assert_eq!((status.log_index, status.learner), (0, false));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_is_removed_hands_over_and_says_that_it_was_removed() {
     let cluster = Cluster::start(3).await;
     write(&cluster.store(0), "key", "x").await;
