@@ -48,6 +48,7 @@ async fn admit(server: &Arc<Server>, request: Request<Body>, info: &RequestInfo)
     let (mut parts, body) = request.into_parts();
     // Before anything looks at them.
     headers::check_size(&parts.headers)?;
+    let limit = timeout::limit(info, parts.uri.query())?;
     let local = parts.extensions.remove::<InProcess>();
     // Before anyone is believed: tokens and roles are judged by this member's copy, which must not be of last week. What is not
     // about objects (health, above all) is answered all the same.
@@ -74,7 +75,7 @@ async fn admit(server: &Arc<Server>, request: Request<Body>, info: &RequestInfo)
     // Innermost: the endpoint. When the timeout drops it, a write that is on its way still happens, or not: the client is told
     // 504, which says just that. What would have followed the write (giving back an allocation, for one) does not happen;
     // the repair of allocations finds it.
-    let response = timeout::bounded(info, endpoints::dispatch(server, &context, info, request)).await?;
+    let response = timeout::bounded(info, limit, endpoints::dispatch(server, &context, info, request)).await?;
     Ok((response, context.warnings()))
 }
 

@@ -12,6 +12,7 @@ pub const MEDIA_TYPES: &[&str] = &[
     "application/json-patch+json",
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
 ];
 
 /// Operations one JSON patch may have: each can copy the whole object.
@@ -69,7 +70,10 @@ impl Patch {
             Patch::Strategic(patch) => {
                 let schema = api::registry().schema(&Gvk::parse(version, kind));
                 // Without a schema there are no merge keys, and clients know to use another patch.
-                let schema = schema.ok_or_else(|| ApiError::unsupported_media_type(&MEDIA_TYPES[..2]))?;
+                let schema = schema.ok_or_else(|| {
+                    let others = MEDIA_TYPES.iter().filter(|media| !media.contains("strategic"));
+                    ApiError::unsupported_media_type(&others.copied().collect::<Vec<_>>())
+                })?;
                 api::strategic_merge(schema, original.clone(), patch.clone()).map_err(|error| refused(&error))
             }
         }
@@ -145,8 +149,11 @@ mod tests {
     #[test]
     fn other_media_types_and_forms_are_refused() {
         assert_eq!(
-            patched("application/apply-patch+yaml", json!({})).unwrap_err().code,
-            415
+            patched("application/x-www-form-urlencoded", json!({}))
+                .unwrap_err()
+                .message,
+            "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, \
+             application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"
         );
         assert_eq!(patched(MEDIA_TYPES[1], json!([])).unwrap_err().code, 400);
     }

@@ -110,6 +110,9 @@ fn namespace_subresource(word: &str) -> bool {
     matches!(word, "status" | "finalize")
 }
 
+/// The verb of what is no method of HTTP's own. No role can name it, so only those who may do all are told that there is no such method.
+const UNKNOWN_METHOD: &str = "(unknown method)";
+
 fn http_verb(method: &http::Method) -> &'static str {
     match *method {
         http::Method::GET => "get",
@@ -119,7 +122,9 @@ fn http_verb(method: &http::Method) -> &'static str {
         http::Method::PATCH => "patch",
         http::Method::DELETE => "delete",
         http::Method::OPTIONS => "options",
-        _ => "",
+        http::Method::TRACE => "trace",
+        http::Method::CONNECT => "connect",
+        _ => UNKNOWN_METHOD,
     }
 }
 
@@ -133,7 +138,7 @@ fn resource_verb(method: &http::Method, info: &RequestInfo, query: &str) -> &'st
         http::Method::GET | http::Method::HEAD if !info.name.is_empty() => "get",
         http::Method::GET | http::Method::HEAD if asks_to_watch(query) => "watch",
         http::Method::GET | http::Method::HEAD => "list",
-        _ => "",
+        _ => UNKNOWN_METHOD,
     }
 }
 

@@ -11,7 +11,7 @@ use http::{HeaderMap, Request};
 use serde_json::{Map, Value, json};
 
 /// The media type that makes a PATCH an apply.
-pub(super) const MEDIA_TYPE: &str = "application/apply-patch+yaml";
+pub(super) const MEDIA_TYPE: &str = crate::patch::MEDIA_TYPES[3];
 /// How often a create and an update in turn are tried, when the object keeps coming and going.
 const ATTEMPTS: usize = 4;
 /// What a configuration may say of an object besides the part that a subresource is about.

@@ -1,5 +1,6 @@
 //! create, update, patch.
 
+use super::negotiate::Output;
 use super::query::WriteOptions;
 use super::transform::{IncludeObject, has_protobuf};
 use super::{Answer, Call, apply, body, negotiate, respond};
@@ -11,19 +12,7 @@ use http::Request;
 use serde_json::Value;
 
 pub(super) async fn create(mut call: Call<'_>, request: Request<Body>) -> Answer {
-    let output = negotiate::output(request.headers(), has_protobuf(&call.served))?;
-    let options = WriteOptions::parse(&call.query, "CreateOptions")?;
-    set_options(&mut call.context, &options);
-    let (parts, payload) = request.into_parts();
-    let payload = body::read(payload).await?;
-    let content_type = body::content_type(&parts.headers);
-    let object = body::decode_object(
-        &call.context,
-        &call.served,
-        content_type,
-        &payload,
-        options.field_validation,
-    )?;
+    let (output, object) = received(&mut call, request, "CreateOptions").await?;
     if !call.served.strategy.stored() {
         let reply = act(&call, object).await?;
         return respond::foreign(reply.code, &reply.object, output);
@@ -40,6 +29,24 @@ pub(super) async fn create(mut call: Call<'_>, request: Request<Body>) -> Answer
         output,
         IncludeObject::parse(&call.query)?,
     )
+}
+
+/// What a create or an update brings, and in which form the answer is wanted.
+async fn received(call: &mut Call<'_>, request: Request<Body>, options: &str) -> Result<(Output, Value), ApiError> {
+    let output = negotiate::output(request.headers(), has_protobuf(&call.served))?;
+    let options = WriteOptions::parse(&call.query, options)?;
+    set_options(&mut call.context, &options);
+    let (parts, payload) = request.into_parts();
+    let payload = body::read(payload).await?;
+    let content_type = body::content_type(&parts.headers);
+    let object = body::decode_object(
+        &call.context,
+        &call.served,
+        content_type,
+        &payload,
+        options.field_validation,
+    )?;
+    Ok((output, object))
 }
 
 /// A create on something that is not stored.
@@ -66,19 +73,7 @@ pub(super) async fn act(call: &Call<'_>, mut object: Value) -> Result<crate::reg
 }
 
 pub(super) async fn update(mut call: Call<'_>, request: Request<Body>) -> Answer {
-    let output = negotiate::output(request.headers(), has_protobuf(&call.served))?;
-    let options = WriteOptions::parse(&call.query, "UpdateOptions")?;
-    set_options(&mut call.context, &options);
-    let (parts, payload) = request.into_parts();
-    let payload = body::read(payload).await?;
-    let content_type = body::content_type(&parts.headers);
-    let object = body::decode_object(
-        &call.context,
-        &call.served,
-        content_type,
-        &payload,
-        options.field_validation,
-    )?;
+    let (output, object) = received(&mut call, request, "UpdateOptions").await?;
     let object = call.served.to_stored(object);
     call.context.may_create = apply::may_create(&call).await?;
     let updated = change(&call, &move |_old| Ok(object.clone())).await?;

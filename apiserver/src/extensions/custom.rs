@@ -249,16 +249,7 @@ fn resource(definition: &Value, version: &Value) -> Resource {
         namespaced: text(definition, "spec.scope") == "Namespaced",
         short_names: owned_list("shortNames"),
         categories: owned_list("categories"),
-        verbs: &[
-            "create",
-            "delete",
-            "deletecollection",
-            "get",
-            "list",
-            "patch",
-            "update",
-            "watch",
-        ],
+        verbs: api::STANDARD_VERBS,
         subresources,
     }
 }

@@ -33,6 +33,7 @@ pub mod structural;
 pub mod taints;
 
 mod codec;
+mod duration;
 mod error;
 mod gvk;
 mod limits;
@@ -40,12 +41,13 @@ mod protobuf;
 
 pub use codec::{Decoded, FieldValidation, MediaType, conform, decode, decode_yaml};
 pub use defaults::default_object;
+pub use duration::duration;
 pub use error::{DecodeError, EncodeError, PatchError, QuantityError, ScheduleError, SelectorError};
 pub use gvk::Gvk;
 pub use openapi::{openapi_v2, openapi_v3, openapi_v3_index};
 pub use patch::{merge_patch, strategic_merge};
 pub use protobuf::{decode_protobuf, encode_protobuf, encode_protobuf_raw};
 pub use quantity::Quantity;
-pub use resources::{Resource, Subresource, group_versions, resource, resource_of, resources};
+pub use resources::{Resource, STANDARD_VERBS, Subresource, group_versions, resource, resource_of, resources};
 pub use schema::{Registry, Schema, registry};
 pub use selector::{FieldRequirement, FieldSelector, LabelRequirement, LabelSelector, Operator};

@@ -5,6 +5,8 @@
 
 mod table;
 
+pub use table::STANDARD as STANDARD_VERBS;
+
 use crate::gvk::{self, Gvk};
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -55,7 +55,7 @@ impl Row {
 }
 
 /// What a stored resource can do.
-const STANDARD: &[&str] = &[
+pub const STANDARD: &[&str] = &[
     "create",
     "delete",
     "deletecollection",
