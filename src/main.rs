@@ -10,6 +10,7 @@ mod commands;
 mod config;
 mod kubeconfig;
 mod leader;
+mod lock;
 mod node;
 mod node_init;
 mod output;

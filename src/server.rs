@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{CLUSTER_DOMAIN, DNS_SERVICE_ADDRESS, Master, POD_CIDR, SERVICE_CIDR, ServerConfig};
 use crate::leader::Leader;
+use crate::lock::lock;
 use crate::status::{self, Report};
 use crate::{shutdown, telemetry};
 
@@ -30,6 +31,13 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     let config = ServerConfig::load(path)?;
     telemetry::init(&config.log)?;
+    let data = config.path(DATA_DIRECTORY);
+    std::fs::create_dir_all(&data).with_context(|| format!("cannot create {}", data.display()))?;
+    let _lock = lock(&data)?.with_context(|| format!("another `proreus server` is running on {}", data.display()))?;
+    // Only now: whoever looks for this master's process has to find the one that runs.
+    if let Some(file) = &config.pid_file {
+        pki::write_public(file, &std::process::id().to_string())?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -89,26 +97,7 @@ async fn drain(parts: &mut JoinSet<anyhow::Result<()>>) {
 async fn open_store(config: &ServerConfig) -> anyhow::Result<Store> {
     let me = config.me()?;
     let data = config.path(DATA_DIRECTORY);
-    std::fs::create_dir_all(&data).with_context(|| format!("cannot create {}", data.display()))?;
-    // What is spooled holds every secret too, and may be as large as the store.
-    if let Err(other) = tempfile::env::override_temp_dir(&data) {
-        tracing::warn!("temporary files go to {}", other.display());
-    }
-    let tables = backend::Rocks::open(data.join("state")).map_err(|error| {
-        let error = anyhow::Error::from(error);
-        match format!("{error:#}").contains("lock file") {
-            true => error.context(format!(
-                "another `proreus server` is running on {}",
-                config.root.display()
-            )),
-            false => error,
-        }
-    })?;
-    let backend = Arc::new(tables);
-    // Only now: the tables are locked, so no other process on this data is the one to be found.
-    if let Some(file) = &config.pid_file {
-        pki::write_public(file, &std::process::id().to_string())?;
-    }
+    let backend = Arc::new(backend::Rocks::open(data.join("state"))?);
     let (cert, key, ca) = (
         config.pki("etcd/peer.crt"),
         config.pki("etcd/peer.key"),
@@ -155,7 +144,8 @@ async fn start_doors(
         config.pki("etcd/ca.crt"),
     );
     let door_tls = tls::server_config(&cert, &key, Some(&ca), ClientAuth::Required)?;
-    let door = EtcdConfig::new(&config.name, vec![format!("https://{}", me.client())]);
+    let mut door = EtcdConfig::new(&config.name, vec![format!("https://{}", me.client())]);
+    door.spool_directory = config.path(DATA_DIRECTORY);
     let listener = listen(me.client(), "clientPort").await?;
     let (etcd_store, etcd_stop) = (store.clone(), stop.clone());
     parts.spawn(async move {

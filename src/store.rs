@@ -7,6 +7,7 @@ use anyhow::Context;
 use etcd::standalone::{self, Plan};
 use raftstore::{Error, Setup, Store};
 
+use crate::lock::lock;
 use crate::{shutdown, telemetry};
 
 pub fn run(flags: Vec<String>) -> anyhow::Result<()> {
@@ -16,6 +17,10 @@ pub fn run(flags: Vec<String>) -> anyhow::Result<()> {
     let variables =
         std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
     let plan = Plan::read(flags, variables)?;
+    let data = &plan.data_directory;
+    std::fs::create_dir_all(data).with_context(|| format!("--data-dir: cannot create {}", data.display()))?;
+    let _lock =
+        lock(data)?.with_context(|| format!("--data-dir: another `proreus store` is running on {}", data.display()))?;
     telemetry::init(&format!("{},openraft=warn", plan.log_level))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -28,13 +33,6 @@ pub fn run(flags: Vec<String>) -> anyhow::Result<()> {
 }
 
 async fn open(setup: Setup) -> Result<Store, Error> {
-    let data = &setup.data_directory;
-    std::fs::create_dir_all(data)
-        .map_err(|error| Error::fault(format!("cannot create {}: {error}", data.display())))?;
-    // What is spooled may be as large as the store.
-    if let Err(other) = tempfile::env::override_temp_dir(data) {
-        tracing::warn!("temporary files go to {}", other.display());
-    }
-    let backend = backend::Rocks::open(data.join("state")).map_err(Error::fault)?;
+    let backend = backend::Rocks::open(setup.data_directory.join("state")).map_err(Error::fault)?;
     Store::open(setup, Arc::new(backend)).await
 }

@@ -1,11 +1,11 @@
 //! What `up` writes into the data directory: certificates, the processes' configuration, `admin.conf` and `env`.
 
 use std::collections::BTreeSet;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 
 use super::layout::{Layout, Node};
 use crate::certs::Authorities;
@@ -22,22 +22,6 @@ const NODE_BINDS: [(&str, &str); 6] = [
     ("pod-logs", "/var/log/pods"),
     ("container-logs", "/var/log/containers"),
 ];
-
-/// Refuses a second `up` on the same directory; the lock ends with the process.
-pub fn lock(directory: &Path) -> anyhow::Result<File> {
-    let path = directory.join("lock");
-    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            bail!(
-                "--data-dir: another `proreus up` is running on {}: stop it or use another directory",
-                directory.display()
-            )
-        }
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
-    }
-}
 
 /// The image archives that the flags name, directories expanded.
 pub fn images(arguments: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {

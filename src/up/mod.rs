@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin;
 use crate::commands::UpArgs;
+use crate::lock::lock;
 use crate::output::say;
 use crate::shutdown;
 use capabilities::Capabilities;
@@ -46,7 +47,12 @@ async fn up(args: UpArgs) -> anyhow::Result<()> {
     std::fs::create_dir_all(&args.data_dir)
         .with_context(|| format!("--data-dir: cannot create {}", args.data_dir.display()))?;
     let directory = args.data_dir.canonicalize().context("--data-dir")?;
-    let _lock = files::lock(&directory)?;
+    let _lock = lock(&directory)?.with_context(|| {
+        format!(
+            "--data-dir: another `proreus up` is running on {}: stop it or use another directory",
+            directory.display()
+        )
+    })?;
     let capabilities = Capabilities::detect();
     let layout = layout::resolve(&directory, &args, &capabilities)?;
     let host = network::HostClaim::take(&layout)?;

@@ -1,5 +1,6 @@
 //! What the composition tells the door.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::limits;
@@ -21,6 +22,8 @@ pub struct EtcdConfig {
     pub token_ttl: Duration,
     /// What hashing a password costs: the logarithm of the rounds, 4 to 31.
     pub bcrypt_cost: u32,
+    /// Where snapshots are put together; each takes as much room as the store has content.
+    pub spool_directory: PathBuf,
     /// The largest request in bytes; at most [`limits::REQUEST_BYTES_MAX`].
     pub request_bytes_max: usize,
     /// Operations in one transaction; at most [`limits::TXN_OPERATIONS_MAX`].
@@ -38,6 +41,7 @@ impl EtcdConfig {
             client_cert_auth: true,
             token_ttl: limits::TOKEN_TTL,
             bcrypt_cost: limits::BCRYPT_COST,
+            spool_directory: std::env::temp_dir(),
             request_bytes_max: limits::REQUEST_BYTES_MAX,
             txn_operations_max: limits::TXN_OPERATIONS_MAX,
         }

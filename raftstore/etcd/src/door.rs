@@ -23,6 +23,8 @@ pub(crate) struct Door {
     pub calls: Calls,
     /// Turns of hashing passwords.
     pub hashing: Semaphore,
+    /// Turns of making a snapshot.
+    pub snapshots: Arc<Semaphore>,
     pub config: EtcdConfig,
     pub stop: CancellationToken,
     leadership: watch::Receiver<Leadership>,
@@ -41,6 +43,7 @@ impl Door {
             calls: Calls::new(),
             tokens: Tokens::new(config.token_ttl),
             hashing: Semaphore::new(limits::HASHES_AT_A_TIME),
+            snapshots: Arc::new(Semaphore::new(limits::SNAPSHOTS_AT_A_TIME)),
             config,
             stop,
             leadership,

@@ -47,6 +47,9 @@ pub const BCRYPT_COST: u32 = 10;
 /// Passwords hashed at a time; more would starve everything else.
 pub const HASHES_AT_A_TIME: usize = 2;
 
+/// Snapshots made at a time; more are refused, for a client that stalls must not make others wait.
+pub const SNAPSHOTS_AT_A_TIME: usize = 2;
+
 /// Connections of one listener.
 pub const CONNECTIONS_MAX: usize = 16_384;
 /// A TLS handshake must be finished within this time.

@@ -103,7 +103,13 @@ impl Maintenance for MaintenanceService {
     async fn snapshot(&self, request: Request<SnapshotRequest>) -> Answer<Self::SnapshotStream> {
         let store = Client::of(&self.0, &request).roots_store()?;
         let (client, responses) = mpsc::channel(limits::SNAPSHOT_CHUNKS_QUEUED_MAX);
-        tokio::spawn(snapshot::send(store, client));
+        let turn = self.0.snapshots.clone().try_acquire_owned();
+        let turn = turn.map_err(|_| Refusal::TooManyRequests)?;
+        let directory = self.0.config.spool_directory.clone();
+        tokio::spawn(async move {
+            snapshot::send(store, directory, client).await;
+            drop(turn);
+        });
         Ok(Response::new(Box::pin(ReceiverStream::new(responses))))
     }
 

@@ -1,12 +1,12 @@
 //! etcd's snapshot: its database file, as this store's content makes it, followed by the file's SHA-256.
 //!
-//! The file is spooled to the directory for temporary files (a member sets its data directory): its first page says where its
-//! last one is. One snapshot is made at a time; others wait.
+//! The file is spooled, without a name, to the directory that the configuration names: its first page says where its last one is.
 //!
 //! Left out: the members; a restored etcd gets new ones.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,28 +15,23 @@ use prost::Message;
 use proto::etcd::etcdserverpb::SnapshotResponse;
 use raftstore::Store;
 use ring::digest;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tonic::Status;
 
 use crate::{VERSION, bolt::Bolt, error::status, limits};
-
-/// Each takes as much disk as the store has content.
-static TURN: Semaphore = Semaphore::const_new(1);
 
 type Answer = Result<SnapshotResponse, Status>;
 
 /// Rows on their way into a file.
 struct Spool {
+    directory: PathBuf,
     bolt: io::Result<Bolt<BufWriter<File>>>,
-}
-
-fn fresh() -> io::Result<Bolt<BufWriter<File>>> {
-    Bolt::new(BufWriter::new(tempfile::tempfile()?))
 }
 
 impl RowSink for Spool {
     fn begin(&mut self) {
-        self.bolt = fresh();
+        let file = tempfile::tempfile_in(&self.directory);
+        self.bolt = file.and_then(|file| Bolt::new(BufWriter::new(file)));
     }
 
     fn row(&mut self, key: &[u8], value: &[u8]) -> bool {
@@ -52,18 +47,15 @@ impl RowSink for Spool {
 }
 
 /// Takes a snapshot and sends it.
-pub async fn send(store: Store, client: mpsc::Sender<Answer>) {
-    if let Err(refused) = try_send(store, &client).await {
+pub async fn send(store: Store, directory: PathBuf, client: mpsc::Sender<Answer>) {
+    if let Err(refused) = try_send(store, directory, &client).await {
         let _ = client.send(Err(refused)).await;
     }
 }
 
-async fn try_send(store: Store, client: &mpsc::Sender<Answer>) -> Result<(), Status> {
-    let _turn = TURN
-        .acquire()
-        .await
-        .map_err(|closed| Status::internal(closed.to_string()))?;
-    let spool = Arc::new(parking_lot::Mutex::new(Spool { bolt: fresh() }));
+async fn try_send(store: Store, directory: PathBuf, client: &mpsc::Sender<Answer>) -> Result<(), Status> {
+    let bolt = Err(io::ErrorKind::Other.into());
+    let spool = Arc::new(parking_lot::Mutex::new(Spool { directory, bolt }));
     let dump = store.dump(spool.clone()).await.map_err(status)?;
     let spool = std::mem::replace(&mut spool.lock().bolt, Err(io::ErrorKind::Other.into()));
     let client = client.clone();

@@ -323,6 +323,7 @@ impl Reader {
         }
         let mut door = EtcdConfig::new(name, self.advertised_clients());
         door.election_timeout = timing.election_max;
+        door.spool_directory = self.text("data-dir", &format!("{name}.etcd")).into();
         door.client_cert_auth = self.switch("client-cert-auth");
         if !matches!(self.text("auth-token", "simple").as_str(), "simple" | "") {
             return Err(refuse(

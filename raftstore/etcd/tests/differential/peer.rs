@@ -60,7 +60,7 @@ impl Etcd {
             .args(["--initial-cluster", &format!("one={peer_url}")])
             .output();
         let Ok(restored) = restored else {
-            eprintln!("SKIPPED: there is no etcdctl (Debian: etcd-client)");
+            skip::skip("there is no etcdctl (Debian: etcd-client)");
             return None;
         };
         let errors = String::from_utf8_lossy(&restored.stderr);
@@ -101,7 +101,7 @@ impl Etcd {
             .stderr(Stdio::null())
             .spawn();
         let Ok(process) = spawned else {
-            eprintln!("SKIPPED: there is no etcd (Debian: etcd-server)");
+            skip::skip("there is no etcd (Debian: etcd-server)");
             return None;
         };
         Some(Self {

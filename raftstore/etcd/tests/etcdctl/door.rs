@@ -13,16 +13,20 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 static HAS_ETCDCTL: LazyLock<bool> = LazyLock::new(|| {
-    let found = Command::new("etcdctl")
+    Command::new("etcdctl")
         .arg("version")
         .env("ETCDCTL_API", "3")
         .output()
-        .is_ok();
-    if !found {
-        eprintln!("SKIPPED: there is no etcdctl (Debian: etcd-client)");
-    }
-    found
+        .is_ok()
 });
+
+/// Whether etcdctl is here; says so if not.
+fn has_etcdctl() -> bool {
+    if !*HAS_ETCDCTL {
+        skip::skip("there is no etcdctl (Debian: etcd-client)");
+    }
+    *HAS_ETCDCTL
+}
 
 /// Nothing here takes long; what takes this long never ends.
 const HANG: Duration = Duration::from_secs(60);
@@ -35,7 +39,7 @@ pub struct Door {
 
 impl Door {
     pub async fn open() -> Option<Self> {
-        if !*HAS_ETCDCTL {
+        if !has_etcdctl() {
             return None;
         }
         Some(Self::of(memory::store().await.unwrap()).await)
@@ -43,7 +47,7 @@ impl Door {
 
     /// The doors of the members of a cluster.
     pub async fn open_cluster(members: u64) -> Option<Vec<Self>> {
-        if !*HAS_ETCDCTL {
+        if !has_etcdctl() {
             return None;
         }
         let stores = memory::cluster(members).await.unwrap();
