@@ -21,7 +21,7 @@ use serde_json::Value;
 use crate::claim::controller_key;
 use crate::limits;
 use crate::pods::{Hand, by_controller, claimable, concerned, conclude};
-use crate::revisions::{self, ControllerRevision, HASH_LABEL, Made, needed};
+use crate::revisions::{self, ControllerRevision, HASH_LABEL, Made};
 use crate::run::Context;
 use crate::status;
 use objects::{DAEMON_SETS, Status};
@@ -114,15 +114,14 @@ impl Controller {
         let may_act = self.expectations.satisfied(&key);
         let known = revisions::of(&self.revisions, &set.metadata);
         let collisions = set.status.collision_count;
-        let Some(needed) = needed(&DAEMON_SETS, &set.metadata, &set.spec.template, collisions, &known) else {
-            // It is being deleted: its Pods and revisions are the garbage collector's.
-            return Ok(Outcome::Done);
-        };
-        let revision = match revisions::make(&self.context, &key.namespace, needed).await? {
+        let template = &set.spec.template;
+        let made = revisions::make(&self.context, &DAEMON_SETS, &set.metadata, template, collisions, &known).await?;
+        let revision = match made {
             Made::Revision(revision) => revision,
-            Made::Collision => {
+            Made::Nothing => return Ok(Outcome::Done),
+            Made::Collision(count) => {
                 let mut status = set.status.clone();
-                status.collision_count = Some(collisions.unwrap_or(0) + 1);
+                status.collision_count = Some(count);
                 return self.write_status(&set, status).await.map(|()| Outcome::Done);
             }
         };

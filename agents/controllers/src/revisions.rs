@@ -123,8 +123,10 @@ fn superfluous(known: &[Arc<ControllerRevision>], used: &BTreeSet<&str>, limit: 
 /// What came of making a revision.
 pub(crate) enum Made {
     Revision(Arc<ControllerRevision>),
-    /// The name is taken by a revision of another template: a collision is to be counted.
-    Collision,
+    /// The name is taken by a revision of another template; so many collisions are to be remembered.
+    Collision(i32),
+    /// None: the owner is being deleted, and what it has is the garbage collector's.
+    Nothing,
 }
 
 /// An owner's revisions.
@@ -134,9 +136,19 @@ pub(crate) fn of(cache: &Cache<ControllerRevision>, owner: &Meta) -> Vec<Arc<Con
         .collect()
 }
 
-/// Makes sure that the revision exists and is the newest.
-pub(crate) async fn make(context: &Context, namespace: &str, needed: Needed) -> Result<Made, Error> {
-    let client = &context.client;
+/// Makes sure that the revision of an owner's template exists and is the newest.
+pub(crate) async fn make(
+    context: &Context,
+    kind: &Resource,
+    owner: &Meta,
+    template: &Value,
+    collisions: Option<i32>,
+    known: &[Arc<ControllerRevision>],
+) -> Result<Made, Error> {
+    let (client, namespace) = (&context.client, owner.namespace.as_str());
+    let Some(needed) = needed(kind, owner, template, collisions, known) else {
+        return Ok(Made::Nothing);
+    };
     match needed {
         Needed::Newest(revision) => Ok(Made::Revision(revision)),
         Needed::Again(revision, number) => {
@@ -161,7 +173,7 @@ pub(crate) async fn make(context: &Context, namespace: &str, needed: Needed) -> 
                 Ok(if same {
                     Made::Revision(Arc::new(there))
                 } else {
-                    Made::Collision
+                    Made::Collision(collisions.unwrap_or(0) + 1)
                 })
             }
             Err(error) => Err(error),

@@ -115,6 +115,8 @@ pub mod fixtures {
 
     use client::objects::{Container, Node, Pod, ResourceRequirements};
 
+    use crate::nodes::Nodes;
+
     /// A node with this much CPU, plenty of memory, and room for ten Pods.
     pub fn node(name: &str, cpu: &str) -> Arc<Node> {
         let mut node = Node::default();
@@ -126,6 +128,12 @@ pub mod fixtures {
             node.status.allocatable.insert(resource.into(), amount.into());
         }
         Arc::new(node)
+    }
+
+    /// The names of the nodes that fit.
+    pub fn names(nodes: &Nodes, fits: impl Fn(&Node) -> bool) -> Vec<String> {
+        let fitting = nodes.iter().map(|(node, _)| node).filter(|node| fits(node));
+        fitting.map(|node| node.metadata.name.clone()).collect()
     }
 
     /// A Pod that asks for this much CPU. Its uid is its name.

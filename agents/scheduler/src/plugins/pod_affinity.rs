@@ -221,13 +221,7 @@ mod tests {
 
     fn allowed(pod: &Pod, nodes: &Nodes) -> Vec<String> {
         let state = State::new(pod, nodes);
-        let fits = |node: &&Node| state.filter(pod, node, nodes).is_ok();
-        nodes
-            .iter()
-            .map(|(n, _)| n)
-            .filter(fits)
-            .map(|n| n.metadata.name.clone())
-            .collect()
+        fixtures::names(nodes, |node| state.filter(pod, node, nodes).is_ok())
     }
 
     #[test]

@@ -175,13 +175,7 @@ mod tests {
 
     fn allowed(pod: &Pod, nodes: &Nodes) -> Vec<String> {
         let state = State::new(pod, nodes);
-        let fits = |node: &&Node| state.filter(node).is_ok();
-        nodes
-            .iter()
-            .map(|(n, _)| n)
-            .filter(fits)
-            .map(|n| n.metadata.name.clone())
-            .collect()
+        fixtures::names(nodes, |node| state.filter(node).is_ok())
     }
 
     #[test]
