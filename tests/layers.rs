@@ -144,6 +144,16 @@ fn one_crypto_provider_is_linked() {
     );
 }
 
+#[test]
+fn host_names_are_ascii() {
+    let lock = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap();
+    assert!(
+        !lock.contains("name = \"icu_normalizer\""),
+        "Unicode tables for host names that Kubernetes forbids take minutes to compile: \
+         cargo update -p idna_adapter --precise 1.0.0"
+    );
+}
+
 /// The names in a section of a crate's manifest. Build dependencies may cross layers.
 fn section(directory: &str, name: &str) -> BTreeSet<String> {
     let manifest = read(directory);
