@@ -12,7 +12,7 @@ use proto::etcd::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, TxnResp
 use proto::raft::member_question::Change as MemberChange;
 use proto::raft::{Identity, Request};
 use rand::RngExt;
-use tokio::sync::watch;
+use tokio::sync::{MutexGuard, watch};
 
 use super::{Core, Node};
 use crate::engine::{Engine, LeaseTime};
@@ -38,36 +38,42 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
         }
     }
 
-    pub(super) async fn transfer(&self, to: u64) -> Result<(), Error> {
-        if !self.leadership.borrow().leading {
+    async fn transfer(&self, to: u64) -> Result<(), Error> {
+        let deadline = self.deadline();
+        let alone = self.before(deadline, self.changing.lock()).await?;
+        self.transfer_held(to, deadline, Some(alone)).await
+    }
+
+    /// Hands leadership to a voter, while [`Core::changing`] is held by the caller or as `alone`, which is given back once the
+    /// decision is made.
+    ///
+    /// A leader that hands over goes quiet for good: it neither sends heartbeats nor proposes. Somebody else has to be elected,
+    /// so there has to be somebody who can be. A change of the membership in between could take that away, up to a leader that
+    /// is all that is left, and quiet.
+    pub(super) async fn transfer_held(
+        &self,
+        to: u64,
+        deadline: R::Instant,
+        alone: Option<MutexGuard<'_, ()>>,
+    ) -> Result<(), Error> {
+        let mut leadership = self.leadership.subscribe();
+        let Leadership { leading, term, .. } = *leadership.borrow();
+        if !leading {
             return Err(Error::NotLeader);
         }
-        let voter = self
-            .raft
-            .server_metrics()
-            .borrow_watched()
-            .membership_config
-            .voter_ids()
-            .any(|id| id == to);
-        if !voter {
-            return Err(Error::BadMember {
-                member: to,
-                reason: "it has no vote, so it cannot lead".into(),
-            });
-        }
+        self.check_votes(to).await?;
         if to == self.options.id {
             return Ok(());
         }
-        let deadline = self.deadline();
         self.await_match(to, deadline).await;
-        let mut leadership = self.leadership.subscribe();
-        let term = leadership.borrow().term;
-        // From here on this member neither sends heartbeats nor proposes, so somebody will be elected.
+        // Again: a change that its caller gave up may have come to its end only now.
+        self.check_votes(to).await?;
         self.raft
             .trigger()
             .transfer_leader(to)
             .await
             .map_err(|_| self.stopped_error())?;
+        drop(alone);
         let elected = leadership.wait_for(|known| known.term > term && known.leader.is_some());
         let elected = self
             .before(deadline, async { elected.await.map(|known| known.leader) })
@@ -76,6 +82,22 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
             Some(leader) if leader == to => Ok(()),
             _ => Err(Error::LeaderChanged),
         }
+    }
+
+    /// Refuses to hand leadership to a member without a vote, by the membership as of everything that Raft was asked to do so far.
+    async fn check_votes(&self, member: u64) -> Result<(), Error> {
+        let votes = self
+            .raft
+            .with_raft_state(move |state| state.membership_state.effective().voter_ids().any(|id| id == member))
+            .await
+            .map_err(|_| self.stopped_error())?;
+        if votes {
+            return Ok(());
+        }
+        Err(Error::BadMember {
+            member,
+            reason: "it has no vote, so it cannot lead".into(),
+        })
     }
 
     /// Gives a peer a moment to hold the whole log: without it, it cannot win the election that follows.

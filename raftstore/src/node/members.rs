@@ -126,7 +126,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
                 let heir = self.check_remaining(id)?;
                 if id == self.options.id {
                     // A leader does not remove itself: its successor does.
-                    self.transfer(heir).await?;
+                    self.transfer_held(heir, self.deadline(), None).await?;
                     return Err(Error::NotLeader);
                 }
                 Ok((id, ChangeMembers::RemoveVoters(BTreeSet::from([id]))))
