@@ -2,7 +2,7 @@
 
 mod members;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -75,6 +75,8 @@ struct Machine {
     /// Whether it waits for somebody to promote it.
     learner: bool,
     standing: Standing,
+    /// The members that it was last started with.
+    roster: BTreeSet<u64>,
     disk: SimulatedDisk,
     tables: Arc<SimulatedTables>,
     process: Option<ProcessId>,
@@ -116,6 +118,7 @@ impl Machine {
             joined: false,
             learner: false,
             standing: Standing::Present,
+            roster: BTreeSet::new(),
             disk: SimulatedDisk::default(),
             tables: Arc::new(SimulatedTables::new(id, monitor.clone())),
             process: None,
@@ -148,8 +151,17 @@ impl Cluster {
     }
 
     fn options(self: &Arc<Self>, id: u64, process: ProcessId) -> Options {
-        let mut options = Options::new(id, "simulated", self.roster(id));
-        options.founds = !self.machines.lock()[&id].joined;
+        let roster = self.roster(id);
+        let founds = {
+            let mut machines = self.machines.lock();
+            let machine = machines.get_mut(&id);
+            machine.is_none_or(|machine| {
+                machine.roster = roster.iter().map(|member| member.id).collect();
+                !machine.joined
+            })
+        };
+        let mut options = Options::new(id, "simulated", roster);
+        options.founds = founds;
         if let Some((quota_bytes, reserve_bytes)) = self.build.space {
             let disk = self.disk(id);
             options.space = Space {
@@ -309,11 +321,10 @@ impl Cluster {
         let disk = self.disk(id);
         disk.light_fuse(operations);
         let cluster = self.clone();
+        // However long that takes: a member whose power is gone and whose process goes on would never be started again.
         drop(executor::spawn_in(WORLD, async move {
-            let dies = crate::runtime::timeout(Duration::from_secs(5), disk.wait_dead());
-            if dies.await.is_ok() {
-                cluster.end(id, Death::PowerLoss(Survivors::Some));
-            }
+            disk.wait_dead().await;
+            cluster.end(id, Death::PowerLoss(Survivors::Some));
         }));
     }
 

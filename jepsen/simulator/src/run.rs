@@ -160,7 +160,9 @@ pub fn run(seed: u64, settings: Settings) -> Report {
     }
     let steps = settings.steps;
     let (panics, summary) = executor::run(random.draw(), clocks, async move {
-        play(plan, random, monitor, steps).await;
+        let cluster = Cluster::new(plan.build.clone(), monitor);
+        play(&cluster, plan, random, steps).await;
+        cluster.network.close_doors();
         executor::take_panics()
     });
     for (_, panic) in panics {
@@ -174,8 +176,7 @@ pub fn run(seed: u64, settings: Settings) -> Report {
     }
 }
 
-async fn play(plan: Plan, mut random: Random, monitor: Arc<Monitor>, steps: u64) {
-    let cluster = Cluster::new(plan.build.clone(), monitor.clone());
+async fn play(cluster: &Arc<Cluster>, plan: Plan, mut random: Random, steps: u64) {
     for id in cluster.ids() {
         cluster.start(id);
     }
@@ -210,7 +211,7 @@ async fn play(plan: Plan, mut random: Random, monitor: Arc<Monitor>, steps: u64)
     let mut nemesis = Nemesis::new(cluster.clone(), random.fork(), plan.kinds, plan.pause);
     for _ in 0..steps {
         nemesis.step().await;
-        if stop_now(&monitor) {
+        if stop_now(&cluster.monitor) {
             return;
         }
     }
@@ -221,7 +222,7 @@ async fn play(plan: Plan, mut random: Random, monitor: Arc<Monitor>, steps: u64)
     for client in clients {
         let _ = client.await;
     }
-    settle(&cluster, &positions, plan.wait_for_leases).await;
+    settle(cluster, &positions, plan.wait_for_leases).await;
 }
 
 std::thread_local! {

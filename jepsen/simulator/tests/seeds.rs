@@ -7,7 +7,7 @@ use simulator::{Report, Settings, run};
 const STEPS: u64 = 12;
 
 /// Seeds that once failed, and what was wrong. None may ever fail again.
-const KEPT: [(u64, u64, &str); 4] = [
+const KEPT: [(u64, u64, &str); 6] = [
     (
         2,
         24,
@@ -20,6 +20,16 @@ const KEPT: [(u64, u64, &str); 4] = [
         "a member that had its removal in its log, and did not hear that it was committed, never stopped",
     ),
     (2177, 24, "the same, after a change of leaders"),
+    (
+        2949,
+        24,
+        "a leader that was about to hand over was left as the only member, and went quiet for good",
+    ),
+    (
+        3922,
+        24,
+        "the simulator let a process go on whose disk had lost its power, if the fuse burnt for more than five seconds",
+    ),
 ];
 
 fn settings(plant: Option<Plant>) -> Settings {

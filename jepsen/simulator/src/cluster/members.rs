@@ -165,19 +165,23 @@ impl Cluster {
         stores.map(|(id, store)| (id, view(store))).collect()
     }
 
-    /// A member that runs although it was removed, could know it, and goes on.
+    /// A member that runs although it was removed, can find that out, and goes on.
     pub fn undead(&self) -> Option<u64> {
         let kept: BTreeSet<u64> = self.kept().into_iter().collect();
+        let leader = self.leader();
         let took_part = self.monitor.history(|history| history.took_part.clone());
         let machines = self.machines.lock();
         let runs = machines
             .iter()
             .filter_map(|(id, machine)| Some((*id, machine, machine.store.as_ref()?)));
         let mut removed = runs.filter(|(_, machine, _)| machine.standing == Standing::Removed && !machine.lost);
-        removed.find_map(|(id, _, store)| {
-            let known: BTreeSet<u64> = store.members().iter().map(|member| member.id).collect();
-            // Whoever never knew that it is a member, or knows nobody who is left, cannot find out.
-            (took_part.contains(&id) && !known.is_disjoint(&kept)).then_some(id)
+        removed.find_map(|(id, machine, store)| {
+            let heard_of: BTreeSet<u64> = store.members().iter().map(|member| member.id).collect();
+            // Whoever took part knows since when it was a member, so that all it heard of can tell it. To one that never took
+            // anything of the log only who leads can say that it is none any more, if that is one it was started with.
+            let is_told = took_part.contains(&id) && !heard_of.is_disjoint(&kept);
+            let can_ask = leader.is_some_and(|leader| heard_of.contains(&leader) || machine.roster.contains(&leader));
+            (is_told || can_ask).then_some(id)
         })
     }
 
