@@ -30,7 +30,11 @@ impl Kubeconfig<'_> {
             "current-context": context,
             "preferences": {},
         });
-        let text = serde_saphyr::to_string(&document).context("cannot encode a kubeconfig")?;
+        let options = serde_saphyr::ser_options! {
+            // Certificates stay on their line, where scripts cut them out.
+            prefer_block_scalars: false,
+        };
+        let text = serde_saphyr::to_string_with_options(&document, options).context("cannot encode a kubeconfig")?;
         Ok(pki::write_private(path, &text)?)
     }
 }
@@ -38,4 +42,34 @@ impl Kubeconfig<'_> {
 fn embed(path: &Path) -> anyhow::Result<String> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(STANDARD.encode(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_are_on_one_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let pem = directory.path().join("pem");
+        std::fs::write(&pem, "x y\n".repeat(100)).unwrap();
+        let path = directory.path().join("admin.conf");
+        let config = Kubeconfig {
+            server: "https://127.0.0.1:6443",
+            user: "admin",
+            ca: &pem,
+            cert: &pem,
+            key: &pem,
+        };
+        config.write(&path).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let embedded = STANDARD.encode(std::fs::read(&pem).unwrap());
+        for field in [
+            "certificate-authority-data",
+            "client-certificate-data",
+            "client-key-data",
+        ] {
+            assert!(text.contains(&format!("{field}: {embedded}\n")), "{text}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use crate::registry::RequestContext;
 use crate::registry::ownership::manager_of;
 use crate::status::from_storage;
 use crate::{ApiError, Body, RequestInfo, Server};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use std::sync::Arc;
 use std::time::Instant;
 use storage::Fence;
@@ -27,6 +27,7 @@ pub(crate) async fn handle(server: Arc<Server>, request: Request<Body>) -> Respo
     let info = RequestInfo::resolve(request.method(), request.uri().path(), request.uri().query());
     // Before anything can fail, so that every answer carries it.
     let audit_id = headers::audit_id(request.headers());
+    let wants_body = request.method() != Method::HEAD;
     let accepts_gzip = compress::accepted(request.headers());
     let running = server.metrics.started(&info);
     // Outermost: a panic anywhere below becomes a 500, not a lost connection.
@@ -39,7 +40,7 @@ pub(crate) async fn handle(server: Arc<Server>, request: Request<Body>) -> Respo
     // After the headers are complete, because compression changes some.
     let response = compress::apply(response, accepts_gzip);
     running.finished(&info, response.status(), started);
-    response
+    if wants_body { response } else { headers::alone(response) }
 }
 
 type Answer = Result<(Response<Body>, Vec<String>), ApiError>;

@@ -143,9 +143,13 @@ fn resource_verb(method: &http::Method, info: &RequestInfo, query: &str) -> &'st
 }
 
 fn asks_to_watch(query: &str) -> bool {
-    query
-        .split('&')
-        .any(|pair| matches!(pair, "watch" | "watch=true" | "watch=1" | "watch=True" | "watch=t"))
+    let first = query.split('&').find_map(|pair| match pair.split_once('=') {
+        Some(("watch", value)) => Some(value),
+        None if pair == "watch" => Some(""),
+        _ => None,
+    });
+    // As upstream reads it: whatever does not say no.
+    first.is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
 }
 
 #[cfg(test)]
@@ -182,7 +186,24 @@ mod tests {
         check("GET", "/healthz", "get false || ns= name= rest=");
         check("GET", "/api/v1", "get false || ns= name= rest=");
         check("GET", "/api/v1/pods", "list true |v1|pods ns= name= rest=");
-        check("GET", "/api/v1/pods?watch=true", "watch true |v1|pods ns= name= rest=");
+        for yes in [
+            "watch",
+            "watch=",
+            "watch=true",
+            "watch=1",
+            "watch=maybe",
+            "limit=1&watch=T",
+        ] {
+            let target = format!("/api/v1/pods?{yes}");
+            check("GET", &target, "watch true |v1|pods ns= name= rest=");
+        }
+        for no in ["watch=0", "watch=False", "watched=1", "x=watch"] {
+            check(
+                "GET",
+                &format!("/api/v1/pods?{no}"),
+                "list true |v1|pods ns= name= rest=",
+            );
+        }
         check(
             "POST",
             "/api/v1/namespaces/a/pods",

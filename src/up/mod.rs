@@ -93,7 +93,7 @@ async fn run_cluster(
         Ok(()) => supervise(directory, layout, &mut processes, stop).await,
         Err(error) => Err(error),
     };
-    say!("stopping");
+    say!("stopping: pods first, then the masters");
     processes.stop(layout).await;
     balancing.cancel();
     balancer.await.context("the balancer failed")?;

@@ -2,6 +2,7 @@
 
 use crate::{ApiError, Body, limits};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use http_body::Body as _;
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
@@ -52,6 +53,17 @@ pub(crate) fn finish(response: &mut Response<Body>, audit_id: &HeaderValue, warn
         budget = rest;
         headers.append(header::WARNING, value);
     }
+}
+
+/// The answer without its body, as HEAD wants it. Over HTTP/2 a body would be a violation of the protocol.
+pub(crate) fn alone(response: Response<Body>) -> Response<Body> {
+    let length = response.body().size_hint().exact();
+    let mut response = response.map(|_| Body::empty());
+    if let Some(length) = length {
+        let headers = response.headers_mut();
+        headers.entry(header::CONTENT_LENGTH).or_insert(length.into());
+    }
+    response
 }
 
 /// `299 - "text"`, quoted as RFC 7234 wants it; control characters would split the header.

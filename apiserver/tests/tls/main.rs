@@ -216,6 +216,22 @@ async fn what_is_too_large_is_answered() {
     }
 }
 
+#[tokio::test]
+async fn the_answer_to_head_has_no_body() {
+    let cluster = Cluster::start().await;
+    for protocol in ["h2", "http/1.1"] {
+        for path in ["/api/v1/namespaces/default", "/api/v1/nothing", "/livez"] {
+            let mut request = get(path);
+            *request.method_mut() = http::Method::HEAD;
+            let answer = cluster.send(protocol, Some("admin"), request).await;
+            let length: usize = answer.headers()["content-length"].to_str().unwrap().parse().unwrap();
+            assert!(length > 0, "{protocol} {path}");
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            assert!(body.is_empty(), "{protocol} {path}: {body:?}");
+        }
+    }
+}
+
 /// The reason of the Status that an answer is.
 async fn reason(answer: Response<Incoming>) -> String {
     let body = answer.into_body().collect().await.unwrap().to_bytes();
