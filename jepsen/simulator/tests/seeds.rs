@@ -7,7 +7,7 @@ use simulator::{Report, Settings, run};
 const STEPS: u64 = 12;
 
 /// Seeds that once failed, and what was wrong. None may ever fail again.
-const KEPT: [(u64, u64, &str); 6] = [
+const KEPT: [(u64, u64, &str); 7] = [
     (
         2,
         24,
@@ -29,6 +29,11 @@ const KEPT: [(u64, u64, &str); 6] = [
         3922,
         24,
         "the simulator let a process go on whose disk had lost its power, if the fuse burnt for more than five seconds",
+    ),
+    (
+        7469,
+        24,
+        "a leader that lapsed and led again in its term extended a lease whose revocation it had proposed before",
     ),
 ];
 

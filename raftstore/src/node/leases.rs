@@ -1,6 +1,7 @@
 //! Lease timers. Only the leader keeps them, and all they do is *propose* a revocation that carries the leader's term:
 //! apply ignores one that comes from another term. A new leader cannot know how much of each TTL had passed, so it starts
-//! every timer anew, longer by one election. What is left of long TTLs is noted now and then (a *checkpoint*), so that a
+//! every timer anew, longer by one election. A leader that lapsed and leads again in the same term does so too, except for
+//! leases that it has begun to revoke in that term. What is left of long TTLs is noted now and then (a *checkpoint*), so that a
 //! change of leaders does not start those from the whole again; whoever extends such a lease has the note withdrawn first.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +35,15 @@ pub struct Timers<R: AsyncRuntime> {
     /// The same leases by when they run out.
     order: BTreeSet<(R::Instant, i64)>,
     checkpointed: Option<R::Instant>,
+    doomed: Doomed,
+}
+
+/// The leases whose revocation was proposed in a term. It may be in the log, or on its way there, when this member stops leading
+/// and leads again in the same term: then they end, so nobody may be told that they were extended.
+#[derive(Default)]
+struct Doomed {
+    term: u64,
+    leases: BTreeSet<i64>,
 }
 
 #[derive(Clone, Copy)]
@@ -53,6 +63,7 @@ impl<R: AsyncRuntime> Default for Timers<R> {
             leases: BTreeMap::new(),
             order: BTreeSet::new(),
             checkpointed: None,
+            doomed: Doomed::default(),
         }
     }
 }
@@ -65,6 +76,33 @@ fn seconds(seconds: i64) -> Duration {
 const SECONDS_MAX: i64 = 100 * 365 * 24 * 3600;
 
 impl<R: AsyncRuntime> Timers<R> {
+    /// Starts all timers anew: `leases` are ids, TTLs in seconds, and what is left of them.
+    fn begin(&mut self, tenure: u64, term: u64, leases: impl Iterator<Item = (i64, i64, Duration)>) {
+        self.end();
+        self.tenure = Some(tenure);
+        if self.doomed.term != term {
+            self.doomed = Doomed::default();
+        }
+        for (id, ttl_s, left) in leases {
+            if self.doomed.leases.contains(&id) {
+                // Its revocation may have been lost, so that it is due again.
+                self.set(id, ttl_s, Duration::ZERO);
+                self.leases.entry(id).and_modify(|timer| timer.revoking = true);
+            } else {
+                self.set(id, ttl_s, left);
+            }
+        }
+    }
+
+    /// Stops all timers.
+    fn end(&mut self) {
+        let doomed = std::mem::take(&mut self.doomed);
+        *self = Self {
+            doomed,
+            ..Self::default()
+        };
+    }
+
     fn set(&mut self, id: i64, ttl_s: i64, left: Duration) {
         self.remove(id);
         let deadline = R::Instant::now() + left;
@@ -87,6 +125,9 @@ impl<R: AsyncRuntime> Timers<R> {
     }
 
     fn change(&mut self, change: LeaseChange) {
+        if let LeaseChange::Revoked { id } = change {
+            self.doomed.leases.remove(&id);
+        }
         if self.tenure.is_none() {
             return;
         }
@@ -97,8 +138,8 @@ impl<R: AsyncRuntime> Timers<R> {
         }
     }
 
-    /// Takes the leases that ran out. They come up again later, in case their revocation is lost.
-    fn expired(&mut self, again: Duration) -> Vec<i64> {
+    /// Takes the leases that ran out, to be revoked in `term`. They come up again later, in case their revocation is lost.
+    fn expired(&mut self, term: u64, again: Duration) -> Vec<i64> {
         let now = R::Instant::now();
         let due: Vec<_> = self
             .order
@@ -107,7 +148,14 @@ impl<R: AsyncRuntime> Timers<R> {
             .take(LEASE_REVOKES_PER_ROUND)
             .copied()
             .collect();
+        if self.doomed.term != term {
+            self.doomed = Doomed {
+                term,
+                leases: BTreeSet::new(),
+            };
+        }
         for (deadline, id) in &due {
+            self.doomed.leases.insert(*id);
             self.order.remove(&(*deadline, *id));
             if let Some(timer) = self.leases.get_mut(id) {
                 timer.deadline = now + again;
@@ -170,10 +218,10 @@ pub async fn run<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(
     loop {
         let known = *leadership.borrow_and_update();
         if known.leading {
-            core.begin_tenure(known.tenure).await;
+            core.begin_tenure(known.tenure, known.term).await;
             core.revoke_expired(known.term);
         } else if !core.revokes_although_deposed() {
-            *core.timers.lock() = Timers::default();
+            core.timers.lock().end();
         }
         let tick = R::timeout(LEASE_TICK, async {
             loop {
@@ -194,7 +242,7 @@ pub async fn run<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(
 
 impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
     /// Starts the timers of a tenure, once this member is known to lead and has applied all that came before.
-    async fn begin_tenure(&self, tenure: u64) {
+    async fn begin_tenure(&self, tenure: u64, term: u64) {
         if self.timers.lock().tenure == Some(tenure) {
             return;
         }
@@ -203,22 +251,18 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
             return;
         }
         let view = self.reader.view();
-        let mut timers = Timers {
-            tenure: Some(tenure),
-            ..Timers::default()
-        };
-        for lease in view.leases() {
+        let leases = view.leases().map(|lease| {
             let left = seconds(lease.effective_ttl_s()) + self.options.timing.election_max;
-            timers.set(lease.id, lease.ttl_s, left);
-        }
-        *self.timers.lock() = timers;
+            (lease.id, lease.ttl_s, left)
+        });
+        self.timers.lock().begin(tenure, term, leases);
     }
 
     /// Proposes what the timers call for. Nobody waits for the outcome: a lost proposal is made again.
     fn revoke_expired(&self, term: u64) {
         let (expired, checkpoints) = {
             let mut timers = self.timers.lock();
-            (timers.expired(self.options.timing.request), timers.checkpoints())
+            (timers.expired(term, self.options.timing.request), timers.checkpoints())
         };
         for id in expired {
             let revoke = Op::LeaseRevoke(LeaseRevoke {
@@ -253,7 +297,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
         if !crate::planted::is(crate::planted::Planted::DeposedRevoke) {
             return false;
         }
-        let expired = self.timers.lock().expired(self.options.timing.request);
+        let expired = self.timers.lock().expired(0, self.options.timing.request);
         for id in expired {
             let revoke = Op::LeaseRevoke(LeaseRevoke { id, expired_in_term: 0 });
             let core = self.clone();
@@ -408,8 +452,36 @@ fn lease_time(reply: Replied) -> Result<Option<LeaseTime>, Error> {
 mod tests {
     use proto::etcd::etcdserverpb::LeaseGrantRequest;
 
+    use openraft::impls::TokioRuntime;
+
     use super::*;
     use crate::Store;
+
+    #[tokio::test]
+    async fn what_is_being_revoked_is_lost_for_the_rest_of_the_term() {
+        let again = Duration::from_secs(60);
+        let leases = |left| [(7, 1, left), (8, 1, seconds(60))].into_iter();
+        let mut timers = Timers::<TokioRuntime>::default();
+        timers.begin(1, 5, leases(Duration::ZERO));
+        assert_eq!(timers.expired(5, again), [7]);
+        // It lapses, and leads again in the same term.
+        timers.end();
+        timers.begin(2, 5, leases(seconds(60)));
+        assert!(timers.keep_alive(7).is_none() && timers.keep_alive(8).is_some());
+        assert_eq!(timers.expired(5, again), [7], "its revocation may have been lost");
+        // In another term the old revocations count for nothing.
+        timers.end();
+        timers.begin(3, 6, leases(seconds(60)));
+        assert!(timers.keep_alive(7).is_some());
+        // One that ended is forgotten: another of its id may be granted.
+        assert!(timers.expired(6, again).is_empty());
+        timers.begin(4, 6, leases(Duration::ZERO));
+        assert_eq!(timers.expired(6, again), [7]);
+        timers.change(LeaseChange::Revoked { id: 7 });
+        timers.end();
+        timers.begin(5, 6, leases(seconds(60)));
+        assert!(timers.keep_alive(7).is_some());
+    }
 
     #[tokio::test]
     async fn extending_a_lease_withdraws_its_checkpoint() {
