@@ -13,7 +13,7 @@ use crate::files::{read, write_private, write_public};
 use crate::{CA_VALIDITY_DAYS, Error, LEAF_VALIDITY_DAYS};
 
 /// Clocks of two hosts differ; a certificate is valid from this long before it was issued.
-const BACKDATE: Duration = Duration::from_secs(5 * 60);
+pub(crate) const BACKDATE: Duration = Duration::from_secs(5 * 60);
 
 /// A certificate authority: its certificate and its private key.
 pub struct Ca {
@@ -101,8 +101,20 @@ impl Ca {
         write_public(cert_path, &self.cert_pem)
     }
 
+    pub(crate) fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
+    }
+
     pub fn cert_pem(&self) -> &str {
         &self.cert_pem
+    }
+
+    /// When the authority's own certificate stops being valid.
+    pub(crate) fn not_after(&self) -> Result<SystemTime, Error> {
+        pem_expiry(&self.cert_pem).map_err(|reason| Error::Issue {
+            subject: "the authority".into(),
+            reason,
+        })
     }
 
     /// Issues a certificate with a fresh key.
@@ -141,15 +153,18 @@ impl Identity {
 
 /// When the first certificate of a PEM file stops being valid.
 pub fn certificate_expiry(path: &Path) -> Result<SystemTime, Error> {
-    let pem = read(path)?;
-    let (_, block) =
-        x509_parser::pem::parse_x509_pem(pem.as_bytes()).map_err(|e| Error::content("certificate", path, e))?;
-    let cert = block.parse_x509().map_err(|e| Error::content("certificate", path, e))?;
+    pem_expiry(&read(path)?).map_err(|reason| Error::content("certificate", path, reason))
+}
+
+/// When the first certificate of a PEM text stops being valid. The error says why it is none.
+pub fn pem_expiry(pem: &str) -> Result<SystemTime, String> {
+    let (_, block) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).map_err(|e| e.to_string())?;
+    let cert = block.parse_x509().map_err(|e| e.to_string())?;
     let seconds = u64::try_from(cert.validity().not_after.timestamp()).unwrap_or(0);
     Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
-fn name(common_name: &str, organizations: &[String]) -> DistinguishedName {
+pub(crate) fn name(common_name: &str, organizations: &[String]) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     for (index, organization) in organizations.iter().enumerate() {
         // rcgen keeps one value a type; further organizations are spelled as the same OID under a custom type.

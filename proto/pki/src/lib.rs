@@ -1,23 +1,27 @@
 //! Keys, certificates and TLS configurations.
 //!
 //! A cluster has one certificate authority per trust domain, as kubeadm lays them out. [`Ca`] issues leaf certificates
-//! from it, [`tls`] turns files into rustls configurations whose own certificate is re-read when its file changes, [`kubeadm`]
-//! knows which files a master and a node need, and [`jwt`] signs and verifies service-account tokens.
+//! from it and grants the requests of [`csr`], [`tls`] turns files into rustls configurations whose own certificate is re-read
+//! when its file changes, [`kubeadm`] knows which files a master and a node need, [`jwt`] signs and verifies service-account
+//! tokens, and [`jws`] what bootstrap tokens vouch for.
 //!
 //! Promises: private keys are written with mode 0600 and never logged; a file that is replaced is replaced whole
 //! (write, sync, rename), so a reader sees the old certificate or the new one.
 //!
-//! Left out: certificate signing requests, CA rotation with a trust bundle, and who decides when to renew. A changed
+//! Left out: CA rotation with a trust bundle, and who decides when to renew. A changed
 //! *CA* file needs a restart; a changed leaf certificate does not.
 
 mod ca;
+pub mod csr;
+mod der;
 mod error;
 mod files;
+pub mod jws;
 pub mod jwt;
 pub mod kubeadm;
 pub mod tls;
 
-pub use ca::{Ca, Identity, Leaf, certificate_expiry};
+pub use ca::{Ca, Identity, Leaf, certificate_expiry, pem_expiry};
 pub use error::Error;
 pub use files::{write_private, write_public};
 
