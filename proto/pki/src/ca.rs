@@ -158,10 +158,19 @@ pub fn certificate_expiry(path: &Path) -> Result<SystemTime, Error> {
 
 /// When the first certificate of a PEM text stops being valid. The error says why it is none.
 pub fn pem_expiry(pem: &str) -> Result<SystemTime, String> {
+    pem_validity(pem).map(|(_, end)| end)
+}
+
+/// From when to when the first certificate of a PEM text is valid. The error says why it is none.
+pub fn pem_validity(pem: &str) -> Result<(SystemTime, SystemTime), String> {
     let (_, block) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).map_err(|e| e.to_string())?;
     let cert = block.parse_x509().map_err(|e| e.to_string())?;
-    let seconds = u64::try_from(cert.validity().not_after.timestamp()).unwrap_or(0);
-    Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    let time = |seconds: i64| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.max(0).unsigned_abs());
+    let validity = cert.validity();
+    Ok((
+        time(validity.not_before.timestamp()),
+        time(validity.not_after.timestamp()),
+    ))
 }
 
 pub(crate) fn name(common_name: &str, organizations: &[String]) -> DistinguishedName {

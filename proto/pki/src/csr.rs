@@ -70,6 +70,13 @@ fn not_issued(subject: &str, reason: impl ToString) -> Error {
 }
 
 impl Signing {
+    /// A name of the key that no other key has and that tells nothing of it: SHA-256 of the public half, base64url.
+    pub fn key_name(&self) -> String {
+        let public = KeyPair::from_pem(&self.key_pem).map(|key| key.public_key_pem());
+        let digest = ring::digest::digest(&ring::digest::SHA256, public.unwrap_or_default().as_bytes());
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest)
+    }
+
     /// The certificate that came back, with its key.
     pub fn granted(self, cert_pem: String) -> Identity {
         Identity {
@@ -109,7 +116,9 @@ pub fn check(pem: &str) -> Result<(), String> {
 }
 
 fn unwrapped(pem: &str) -> Result<Pem, String> {
-    let block = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok().map(|(_, block)| block);
+    let block = x509_parser::pem::parse_x509_pem(pem.as_bytes())
+        .ok()
+        .map(|(_, block)| block);
     block
         .filter(|block| block.label == LABEL)
         .ok_or_else(|| format!("PEM block type must be {LABEL}"))
@@ -204,7 +213,11 @@ impl Ca {
             return Err(failed("the certificate of the authority has expired".into()));
         }
         let mut params = params(request, usages).map_err(|e| failed(e.to_string()))?;
-        let counted = if validity < SHORT { validity } else { validity - BACKDATE };
+        let counted = if validity < SHORT {
+            validity
+        } else {
+            validity - BACKDATE
+        };
         params.not_before = (now - BACKDATE).into();
         params.not_after = (now + counted).min(authority_ends).into();
         let draft = params
@@ -231,10 +244,18 @@ fn params(request: &Request, usages: Usages) -> Result<CertificateParams, rcgen:
     }
     let usage = |wanted: bool, usage: KeyUsagePurpose| wanted.then_some(usage);
     let extended = |wanted: bool, usage: ExtendedKeyUsagePurpose| wanted.then_some(usage);
-    params.key_usages.extend(usage(usages.digital_signature, KeyUsagePurpose::DigitalSignature));
-    params.key_usages.extend(usage(usages.key_encipherment, KeyUsagePurpose::KeyEncipherment));
-    params.extended_key_usages.extend(extended(usages.server, ExtendedKeyUsagePurpose::ServerAuth));
-    params.extended_key_usages.extend(extended(usages.client, ExtendedKeyUsagePurpose::ClientAuth));
+    params
+        .key_usages
+        .extend(usage(usages.digital_signature, KeyUsagePurpose::DigitalSignature));
+    params
+        .key_usages
+        .extend(usage(usages.key_encipherment, KeyUsagePurpose::KeyEncipherment));
+    params
+        .extended_key_usages
+        .extend(extended(usages.server, ExtendedKeyUsagePurpose::ServerAuth));
+    params
+        .extended_key_usages
+        .extend(extended(usages.client, ExtendedKeyUsagePurpose::ClientAuth));
     params.is_ca = IsCa::ExplicitNoCa;
     params.use_authority_key_identifier_extension = true;
     params.serial_number = Some(serial()?);

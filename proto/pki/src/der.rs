@@ -38,7 +38,9 @@ fn header(bytes: &[u8]) -> Option<(usize, usize)> {
     }
     let count = usize::from(first & 0x7f);
     let digits = bytes.get(2..2 + count).filter(|_| (1..=4).contains(&count))?;
-    let length = digits.iter().fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
+    let length = digits
+        .iter()
+        .fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
     Some((2 + count, length))
 }
 
@@ -72,7 +74,14 @@ mod tests {
 
     #[test]
     fn broken_lengths_are_no_elements() {
-        for bytes in [&[][..], &[0x30], &[0x30, 2, 5], &[0x30, 0x80], &[0x30, 0x85, 1, 1, 1, 1, 1], &[0x30, 3, 2, 9, 1]] {
+        for bytes in [
+            &[][..],
+            &[0x30],
+            &[0x30, 2, 5],
+            &[0x30, 0x80],
+            &[0x30, 0x85, 1, 1, 1, 1, 1],
+            &[0x30, 3, 2, 9, 1],
+        ] {
             assert_eq!(elements(bytes), None, "{bytes:?}");
         }
     }

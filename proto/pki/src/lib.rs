@@ -21,7 +21,7 @@ pub mod jwt;
 pub mod kubeadm;
 pub mod tls;
 
-pub use ca::{Ca, Identity, Leaf, certificate_expiry, pem_expiry};
+pub use ca::{Ca, Identity, Leaf, certificate_expiry, pem_expiry, pem_validity};
 pub use error::Error;
 pub use files::{write_private, write_public};
 

@@ -61,10 +61,14 @@ fn a_request_is_read_as_it_was_made_and_granted_for_its_key() {
     let usage = cert.key_usage().unwrap().unwrap().value;
     assert!(usage.digital_signature() && !usage.key_encipherment());
     assert!(!cert.is_ca());
-    assert!(is_for_key(&granted, &made.key_pem), "the key of the request and no other");
+    assert!(
+        is_for_key(&granted, &made.key_pem),
+        "the key of the request and no other"
+    );
     assert!(!is_for_key(&granted, &request(&leaf()).unwrap().key_pem));
     let authority = contents(ca.cert_pem());
-    cert.verify_signature(Some(certificate(&authority).public_key())).unwrap();
+    cert.verify_signature(Some(certificate(&authority).public_key()))
+        .unwrap();
 }
 
 #[test]
@@ -87,7 +91,8 @@ fn what_openssl_asks_for_is_granted_but_for_being_an_authority() {
     assert_eq!(names.value.general_names.len(), 5);
     assert!(names.value.general_names.contains(&GeneralName::DNSName("10.0.0.1")));
     let authority = contents(ca.cert_pem());
-    cert.verify_signature(Some(certificate(&authority).public_key())).unwrap();
+    cert.verify_signature(Some(certificate(&authority).public_key()))
+        .unwrap();
 }
 
 #[test]
@@ -141,7 +146,13 @@ fn a_request_that_was_changed_on_the_way_is_refused() {
 #[test]
 fn only_a_block_of_the_right_kind_is_a_request() {
     let made = request(&leaf()).unwrap();
-    for wrong in ["", "nonsense", &made.request_pem.replace("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST")] {
+    for wrong in [
+        "",
+        "nonsense",
+        &made
+            .request_pem
+            .replace("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"),
+    ] {
         assert_eq!(check(wrong).unwrap_err(), "PEM block type must be CERTIFICATE REQUEST");
     }
 }
