@@ -36,6 +36,8 @@ pub struct Config {
     pub client_ca: Option<PathBuf>,
     /// The CA of the server's own certificate, published as `kube-root-ca.crt`.
     pub root_ca: Option<PathBuf>,
+    /// Whether bootstrap tokens (Secrets in `kube-system`) are accepted.
+    pub bootstrap_tokens: bool,
     /// Whether requests without credentials reach authorization as `system:anonymous`.
     pub anonymous: bool,
     /// How often an idle watch that asked for bookmarks gets one.
@@ -63,6 +65,7 @@ impl Config {
             kubelet_ca: None,
             client_ca: None,
             root_ca: None,
+            bootstrap_tokens: true,
             anonymous: true,
             bookmark_interval: crate::limits::BOOKMARK_INTERVAL,
             metrics: Arc::default(),

@@ -1,5 +1,6 @@
 //! Admission: plugins that may change (mutate) and then may refuse (validate) a write, in one order.
 
+mod certificates;
 mod default_tolerations;
 mod limit_ranger;
 mod namespace_lifecycle;
@@ -87,6 +88,13 @@ pub fn plugins(registry: &Arc<Registry>) -> Vec<Arc<dyn Admission>> {
         Arc::new(priority::Priority { reader: reader.clone() }),
         Arc::new(default_tolerations::DefaultTolerationSeconds),
         Arc::new(node_restriction::NodeRestriction { reader: reader.clone() }),
+        Arc::new(certificates::CertificateApproval {
+            registry: Arc::downgrade(registry),
+        }),
+        Arc::new(certificates::CertificateSigning {
+            registry: Arc::downgrade(registry),
+        }),
+        Arc::new(certificates::CertificateSubjectRestriction),
         // Behind everything of our own: they see, and judge, what would be stored.
         Arc::new(webhooks::Webhooks::new(reader, true)),
         Arc::new(webhooks::Webhooks::new(reader, false)),

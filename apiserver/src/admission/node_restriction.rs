@@ -3,8 +3,8 @@
 use super::{Admission, AdmissionRequest, Operation};
 use crate::ApiError;
 use crate::authz::node_name;
-use crate::registry::Reader;
 use crate::registry::fields::{at, entries, text};
+use crate::registry::{Reader, certificates};
 use serde_json::Value;
 
 /// See the module.
@@ -49,6 +49,7 @@ impl Admission for NodeRestriction {
             ("", "pods") => self.own_pod(request, &node).await,
             ("", "serviceaccounts") if request.subresource == "token" => self.token(request, &node).await,
             ("coordination.k8s.io", "leases") => own_lease(request, &node),
+            ("certificates.k8s.io", "certificatesigningrequests") => own_certificate(request),
             _ => Ok(()),
         }
     }
@@ -109,6 +110,27 @@ fn own_node(request: &AdmissionRequest<'_>, node: &str) -> Result<(), ApiError> 
             refuse(request, &format!("node {node:?} is not allowed to modify taints"))
         }
         _ => Ok(()),
+    }
+}
+
+/// The signers of kubelets' certificates.
+const KUBELET_SIGNERS: [&str; 2] = [
+    "kubernetes.io/kube-apiserver-client-kubelet",
+    "kubernetes.io/kubelet-serving",
+];
+
+fn own_certificate(request: &AdmissionRequest<'_>) -> Result<(), ApiError> {
+    let asks = request.operation == Operation::Create && request.subresource.is_empty();
+    if !asks || !KUBELET_SIGNERS.contains(&text(request.object, "spec.signerName")) {
+        return Ok(());
+    }
+    match certificates::parse(request.object) {
+        Ok(parsed) if parsed.common_name == request.user.name => Ok(()),
+        Ok(_) => refuse(
+            request,
+            &format!("can only create a node CSR with CN={}", request.user.name),
+        ),
+        Err(problem) => refuse(request, &format!("unable to parse csr: {problem}")),
     }
 }
 

@@ -3,8 +3,8 @@
 //! **Promise.** A token dies with what it is bound to: the account, the pod, the node or the secret. Each use reads them
 //! from this member's own view of the store, so a deletion takes effect as soon as this member has applied it.
 
-use super::Authenticator;
 use super::claims::{Bound, Claims, Reference};
+use super::{Authenticator, bearer};
 use crate::config::Config;
 use crate::registry::Reader;
 use crate::{ApiError, User};
@@ -164,14 +164,6 @@ impl Authenticator for BearerTokens {
     }
 }
 
-/// The token of `Authorization: Bearer ...`.
-fn bearer(headers: &http::HeaderMap) -> Option<&str> {
-    let value = headers.get(http::header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.trim().split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,18 +201,5 @@ mod tests {
         assert_eq!(user.groups, ["system:serviceaccounts", "system:serviceaccounts:a"]);
         assert_eq!(user.extra["authentication.kubernetes.io/pod-name"], ["p"]);
         assert_eq!(claims.aud, ["https://kubernetes.default.svc.cluster.local"]);
-    }
-
-    #[test]
-    fn only_bearer_credentials_are_read() {
-        let with = |value: &str| {
-            let mut headers = http::HeaderMap::new();
-            headers.insert("authorization", value.parse().unwrap());
-            bearer(&headers).map(str::to_owned)
-        };
-        assert_eq!(with("Bearer abc"), Some("abc".to_owned()));
-        assert_eq!(with("bearer  abc"), Some("abc".to_owned()));
-        assert_eq!(with("Basic abc"), None);
-        assert_eq!(with("Bearer "), None);
     }
 }

@@ -158,6 +158,25 @@ const BOOTSTRAPPER: &[Rule] = &[(
     "certificatesigningrequests",
 )];
 
+const CERTIFICATES: &str = "certificates.k8s.io";
+
+/// What approves, signs and cleans up requests for certificates may do with them.
+const CERTIFICATE_CONTROLLER: &[Rule] = &[
+    ("delete get list watch", CERTIFICATES, "certificatesigningrequests"),
+    (
+        "update patch",
+        CERTIFICATES,
+        "certificatesigningrequests/approval certificatesigningrequests/status",
+    ),
+    ("create", AUTHORIZATION, "subjectaccessreviews"),
+];
+
+const SIGNERS: &[&str] = &[
+    "kube-apiserver-client",
+    "kube-apiserver-client-kubelet",
+    "kubelet-serving",
+];
+
 /// Roles that grant paths: (name, paths).
 const PATHS: &[(&str, &str)] = &[
     (
@@ -232,6 +251,25 @@ const BINDINGS: &[(&str, &str, &str, &str)] = &[
         "system:kube-controller-manager",
     ),
     ("system:kube-dns", "system:kube-dns", "User", "system:kube-dns"),
+    (
+        "system:controller:certificate-controller",
+        "system:controller:certificate-controller",
+        "User",
+        "system:kube-controller-manager",
+    ),
+    // With a token a machine gets its first certificate, and with that the next one, without anybody's approval.
+    (
+        "kubeadm:node-autoapprove-bootstrap",
+        "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
+        "Group",
+        "system:bootstrappers:kubeadm:default-node-token",
+    ),
+    (
+        "kubeadm:node-autoapprove-certificate-rotation",
+        "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
+        "Group",
+        "system:nodes",
+    ),
     // Every node runs the service proxy and answers cluster DNS under its own name.
     ("system:node-proxier", "system:node-proxier", "Group", "system:nodes"),
     ("system:node-dns", "system:kube-dns", "Group", "system:nodes"),
@@ -256,6 +294,14 @@ pub(super) fn all() -> Vec<(&'static str, Value)> {
         ("system:kubelet-api-admin", KUBELET_API),
         ("system:node-bootstrapper", BOOTSTRAPPER),
         ("kubeadm:get-nodes", &[("get", "", "nodes")]),
+        (
+            "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
+            &[("create", CERTIFICATES, "certificatesigningrequests/nodeclient")],
+        ),
+        (
+            "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
+            &[("create", CERTIFICATES, "certificatesigningrequests/selfnodeclient")],
+        ),
         // Bound to nobody, as upstream: the node authorizer grants nodes what they need, object by object.
         ("system:node", &[(READ, "", "nodes services endpoints")]),
     ] {
@@ -266,10 +312,58 @@ pub(super) fn all() -> Vec<(&'static str, Value)> {
             .iter()
             .map(|(name, paths)| role(name, vec![path_rule("get", paths)])),
     );
+    all.extend(SIGNERS.iter().map(|signer| approver(signer)));
+    all.push(certificate_controller());
     let roles = all
         .into_iter()
         .map(|role| ("clusterroles.rbac.authorization.k8s.io", role));
-    roles.chain(BINDINGS.iter().map(binding)).collect()
+    roles
+        .chain(BINDINGS.iter().map(binding))
+        .chain(cluster_info())
+        .collect()
+}
+
+/// A rule for some objects by name.
+fn named_rule(verb: &str, group: &str, resource: &str, names: &[String]) -> Value {
+    json!({"verbs": [verb], "apiGroups": [group], "resources": [resource], "resourceNames": names})
+}
+
+fn signer(name: &str) -> String {
+    format!("kubernetes.io/{name}")
+}
+
+/// For whoever shall approve what one of the cluster's own signers signs.
+fn approver(name: &str) -> Value {
+    let rule = named_rule("approve", CERTIFICATES, "signers", &[signer(name)]);
+    role(&format!("system:certificates.k8s.io:{name}-approver"), vec![rule])
+}
+
+fn certificate_controller() -> Value {
+    let mut rules: Vec<Value> = CERTIFICATE_CONTROLLER.iter().map(resource_rule).collect();
+    let approved = [signer("kube-apiserver-client-kubelet")];
+    rules.push(named_rule("approve", CERTIFICATES, "signers", &approved));
+    let signed: Vec<String> = SIGNERS.iter().map(|name| signer(name)).collect();
+    rules.push(named_rule("sign", CERTIFICATES, "signers", &signed));
+    role("system:controller:certificate-controller", rules)
+}
+
+/// Anybody may read where the cluster is and by which certificate to know it: whoever holds a token can tell that it is true.
+fn cluster_info() -> [(&'static str, Value); 2] {
+    const NAME: &str = "kubeadm:bootstrap-signer-clusterinfo";
+    let metadata = || {
+        let mut metadata = metadata(NAME);
+        metadata["namespace"] = json!("kube-public");
+        metadata
+    };
+    let rule = named_rule("get", "", "configmaps", &["cluster-info".to_owned()]);
+    let role = json!({"apiVersion": format!("{RBAC}/v1"), "kind": "Role", "metadata": metadata(), "rules": [rule]});
+    let binding = json!({"apiVersion": format!("{RBAC}/v1"), "kind": "RoleBinding", "metadata": metadata(),
+        "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": NAME},
+        "subjects": [{"apiGroup": RBAC, "kind": "User", "name": crate::identity::ANONYMOUS}]});
+    [
+        ("roles.rbac.authorization.k8s.io", role),
+        ("rolebindings.rbac.authorization.k8s.io", binding),
+    ]
 }
 
 fn words(text: &str) -> Vec<&str> {
@@ -320,13 +414,15 @@ mod tests {
     fn grants() -> Grants {
         let mut grants = Grants::default();
         for (resource, object) in all() {
-            if resource.starts_with("clusterroles.") {
-                let name = object["metadata"]["name"].as_str().unwrap().to_owned();
-                grants
-                    .roles
-                    .insert(RoleRef::Cluster(name), Arc::new(PolicyRule::list(&object)));
-            } else {
-                grants.cluster_bindings.push(Arc::new(Binding::parse(&object).unwrap()));
+            let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+            let (name, namespace) = (text("name"), text("namespace"));
+            let rules = || Arc::new(PolicyRule::list(&object));
+            let binding = || Arc::new(Binding::parse(&object).unwrap());
+            match resource.split_once('.').unwrap().0 {
+                "clusterroles" => drop(grants.roles.insert(RoleRef::Cluster(name), rules())),
+                "roles" => drop(grants.roles.insert(RoleRef::Namespaced { namespace, name }, rules())),
+                "clusterrolebindings" => grants.cluster_bindings.push(binding()),
+                _ => grants.bindings.entry(namespace).or_default().push(binding()),
             }
         }
         grants
@@ -335,14 +431,15 @@ mod tests {
     #[test]
     fn the_defaults_are_valid_and_every_binding_has_its_role() {
         for (resource, object) in all() {
-            let problems = match resource.starts_with("clusterroles.") {
-                true => Roles { cluster: true }.validate(&object),
-                false => Bindings { cluster: true }.validate(&object),
+            let cluster = resource.starts_with("cluster");
+            let problems = match object["roleRef"].is_null() {
+                true => Roles { cluster }.validate(&object),
+                false => Bindings { cluster }.validate(&object),
             };
             assert!(problems.is_empty(), "{object}: {problems:?}");
         }
         let grants = grants();
-        for binding in &grants.cluster_bindings {
+        for binding in grants.cluster_bindings.iter().chain(grants.bindings.values().flatten()) {
             assert!(grants.roles.contains_key(&binding.role), "{}", binding.name);
         }
     }
@@ -385,16 +482,79 @@ mod tests {
     }
 
     #[test]
-    fn strangers_see_health_only() {
+    fn strangers_see_health_and_cluster_info_only() {
         let grants = grants();
         let groups = vec!["system:unauthenticated".to_owned()];
-        let can = |path| {
-            let who = Who {
-                name: "system:anonymous",
-                groups: &groups,
-            };
-            grants.find(who, &Action::Path { verb: "get", path }).is_some()
+        let who = || Who {
+            name: "system:anonymous",
+            groups: &groups,
         };
+        let can = |path| grants.find(who(), &Action::Path { verb: "get", path }).is_some();
         assert!(can("/readyz") && can("/version") && !can("/api") && !can("/metrics"));
+        let reads = |verb, namespace, name| {
+            let action = Action::Resource {
+                verb,
+                group: "",
+                resource: "configmaps",
+                subresource: "",
+                namespace,
+                name,
+            };
+            grants.find(who(), &action).is_some()
+        };
+        assert!(reads("get", "kube-public", "cluster-info"));
+        assert!(!reads("list", "kube-public", ""));
+        assert!(!reads("get", "kube-public", "other"));
+        assert!(!reads("get", "kube-system", "cluster-info"));
+    }
+
+    #[test]
+    fn joining_is_granted_to_tokens_and_nodes_and_signing_to_the_controllers() {
+        let grants = grants();
+        let can = |name: &str, group: &str, verb, resource, subresource, object| {
+            let groups = [group.to_owned()];
+            let action = Action::Resource {
+                verb,
+                group: CERTIFICATES,
+                resource,
+                subresource,
+                namespace: "",
+                name: object,
+            };
+            grants.find(Who { name, groups: &groups }, &action).is_some()
+        };
+        let requests = "certificatesigningrequests";
+        let token = "system:bootstrappers:kubeadm:default-node-token";
+        assert!(can("system:bootstrap:a", token, "create", requests, "", ""));
+        assert!(can("system:bootstrap:a", token, "create", requests, "nodeclient", ""));
+        assert!(!can(
+            "system:bootstrap:a",
+            "system:bootstrappers",
+            "create",
+            requests,
+            "nodeclient",
+            ""
+        ));
+        assert!(can(
+            "system:node:a",
+            "system:nodes",
+            "create",
+            requests,
+            "selfnodeclient",
+            ""
+        ));
+        assert!(!can(
+            "system:node:a",
+            "system:nodes",
+            "create",
+            requests,
+            "nodeclient",
+            ""
+        ));
+        let controllers = |verb, signer| can("system:kube-controller-manager", "", verb, "signers", "", signer);
+        assert!(controllers("sign", "kubernetes.io/kubelet-serving"));
+        assert!(controllers("approve", "kubernetes.io/kube-apiserver-client-kubelet"));
+        assert!(!controllers("approve", "kubernetes.io/kubelet-serving"));
+        assert!(!controllers("sign", "example.com/other"));
     }
 }

@@ -24,9 +24,16 @@ pub(crate) async fn user(server: &Server, parts: &http::request::Parts) -> Resul
     }
 }
 
-/// What may be asked without credentials: load balancers probe it and `kubeadm join` reads it. Anything else without
-/// credentials is a 401, which tells a client to sign in, not a 403.
-const ANONYMOUS_PATHS: &[&str] = &["/livez", "/readyz", "/healthz", "/version"];
+/// What may be asked without credentials, if the roles allow it: load balancers probe health, and a machine that is about to
+/// join reads the version and the signed `cluster-info`. Anything else without credentials is a 401, which tells a client to
+/// sign in, not a 403.
+const ANONYMOUS_PATHS: &[&str] = &[
+    "/livez",
+    "/readyz",
+    "/healthz",
+    "/version",
+    "/api/v1/namespaces/kube-public/configmaps/cluster-info",
+];
 
 fn open_to_all(path: &str) -> bool {
     let below = |rest: &str| rest.is_empty() || rest.starts_with('/');

@@ -89,7 +89,7 @@ pub fn strategies(config: &Config) -> Vec<(&'static str, Box<dyn Strategy>)> {
         ("ipaddresses.networking.k8s.io", Box::new(networking::IP_ADDRESSES)),
         (
             "certificatesigningrequests.certificates.k8s.io",
-            Box::new(certificates::REQUESTS),
+            Box::new(certificates::Requests),
         ),
         (
             "mutatingwebhookconfigurations.admissionregistration.k8s.io",
@@ -134,6 +134,14 @@ pub fn strategies(config: &Config) -> Vec<(&'static str, Box<dyn Strategy>)> {
         ),
         ("selfsubjectrulesreviews.authorization.k8s.io", Box::new(RulesReview)),
         ("selfsubjectreviews.authentication.k8s.io", Box::new(SelfReview)),
-        ("tokenreviews.authentication.k8s.io", Box::new(TokenReview { tokens })),
+        (
+            "tokenreviews.authentication.k8s.io",
+            Box::new(TokenReview {
+                tokens,
+                bootstrap: config
+                    .bootstrap_tokens
+                    .then(|| vec![config.service_account_issuer.clone()]),
+            }),
+        ),
     ]
 }

@@ -9,7 +9,7 @@
 
 mod batch;
 mod builtin;
-mod certificates;
+pub(crate) mod certificates;
 pub(crate) mod check;
 pub(crate) mod columns;
 mod configmaps;

@@ -3,6 +3,7 @@
 mod access;
 mod apply;
 mod builtin;
+mod certificates;
 mod cluster;
 mod custom;
 mod deployments;

@@ -274,3 +274,86 @@ async fn garbage_on_the_socket_harms_nobody() {
     let alive = cluster.send("h2", None, get("/livez")).await;
     assert_eq!(alive.status(), StatusCode::OK);
 }
+
+const TOKEN: &str = "abcdef.0123456789abcdef";
+
+/// The Secret of [`TOKEN`], as `kubeadm token create` makes it, with further entries.
+fn token_secret(more: &[(&str, &str)]) -> serde_json::Value {
+    let usual = [
+        ("token-id", "abcdef"),
+        ("token-secret", "0123456789abcdef"),
+        ("usage-bootstrap-authentication", "true"),
+        ("usage-bootstrap-signing", "true"),
+        ("auth-extra-groups", "system:bootstrappers:kubeadm:default-node-token"),
+    ];
+    let data: std::collections::BTreeMap<_, _> = usual.iter().chain(more).copied().collect();
+    serde_json::json!({"apiVersion": "v1", "kind": "Secret", "type": "bootstrap.kubernetes.io/token",
+        "metadata": {"name": "bootstrap-token-abcdef"}, "stringData": data})
+}
+
+impl Cluster {
+    async fn write(&self, method: &str, path: &str, object: &serde_json::Value) -> StatusCode {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("https://localhost{path}"))
+            .header("host", "localhost")
+            .header("content-type", "application/json")
+            .body(http_body_util::Full::new(Bytes::from(object.to_string())))
+            .unwrap();
+        self.send("h2", Some("admin"), request).await.status()
+    }
+
+    /// What the holder of a bearer token gets at `path`.
+    async fn with_token(&self, token: &str, path: &str) -> StatusCode {
+        let mut request = get(path);
+        let value = format!("Bearer {token}").parse().unwrap();
+        request.headers_mut().insert("authorization", value);
+        self.send("h2", None, request).await.status()
+    }
+}
+
+#[tokio::test]
+async fn a_bootstrap_token_signs_in_until_it_expires_or_goes() {
+    let cluster = Cluster::start().await;
+    let requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let secrets = "/api/v1/namespaces/kube-system/secrets";
+    let secret = format!("{secrets}/bootstrap-token-abcdef");
+    assert_eq!(cluster.with_token(TOKEN, requests).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        cluster.write("POST", secrets, &token_secret(&[])).await,
+        StatusCode::CREATED
+    );
+    assert_eq!(cluster.with_token(TOKEN, requests).await, StatusCode::OK);
+    assert_eq!(cluster.with_token(TOKEN, secrets).await, StatusCode::FORBIDDEN);
+    let guessed = "abcdef.0123456789abcdeg";
+    assert_eq!(cluster.with_token(guessed, requests).await, StatusCode::UNAUTHORIZED);
+    for ended in [
+        ("expiration", "2020-01-01T00:00:00Z"),
+        ("usage-bootstrap-authentication", "false"),
+    ] {
+        assert_eq!(
+            cluster.write("PUT", &secret, &token_secret(&[ended])).await,
+            StatusCode::OK
+        );
+        assert_eq!(cluster.with_token(TOKEN, requests).await, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(cluster.write("PUT", &secret, &token_secret(&[])).await, StatusCode::OK);
+    assert_eq!(cluster.with_token(TOKEN, requests).await, StatusCode::OK);
+    let options = serde_json::json!({});
+    assert_eq!(cluster.write("DELETE", &secret, &options).await, StatusCode::OK);
+    assert_eq!(cluster.with_token(TOKEN, requests).await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_stranger_reads_cluster_info_and_no_other_config_map() {
+    let cluster = Cluster::start().await;
+    let maps = "/api/v1/namespaces/kube-public/configmaps";
+    for name in ["cluster-info", "other"] {
+        let map = serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
+        assert_eq!(cluster.write("POST", maps, &map).await, StatusCode::CREATED);
+    }
+    let stranger = async |path: &str| cluster.send("h2", None, get(path)).await.status();
+    assert_eq!(stranger(&format!("{maps}/cluster-info")).await, StatusCode::OK);
+    assert_eq!(stranger(&format!("{maps}/other")).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(stranger(maps).await, StatusCode::UNAUTHORIZED);
+}

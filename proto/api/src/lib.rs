@@ -18,6 +18,7 @@
 
 pub mod apply;
 pub mod autoscaling;
+pub mod bootstrap_tokens;
 pub mod cron;
 pub mod defaults;
 pub mod events;

@@ -2,11 +2,14 @@
 
 mod rules;
 
+use super::Reader;
 use super::fields::{at, entries, list, text};
 use super::strategy::{self, *};
+use crate::authn::bootstrap;
 use crate::authn::tokens::Tokens;
 use crate::authz::{Attributes, Decision};
 use crate::{ApiError, FieldError, RequestInfo, User};
+use api::bootstrap_tokens;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,6 +34,26 @@ pub struct SelfReview;
 /// `tokenreviews`: whose token is this?
 pub struct TokenReview {
     pub tokens: Option<Arc<Tokens>>,
+    /// The audiences of this API server, which bootstrap tokens are for; `None` if those are not accepted.
+    pub bootstrap: Option<Vec<String>>,
+}
+
+impl TokenReview {
+    /// The user of a token and which of `audiences` it is good for. `Err` is why it is bad.
+    async fn check(&self, reader: &Reader, token: &str, audiences: &[String]) -> Result<(User, Vec<String>), String> {
+        if let (Some(ours), Some(parts)) = (&self.bootstrap, bootstrap_tokens::parse(token)) {
+            let wanted = if audiences.is_empty() { ours } else { audiences };
+            let matching: Vec<String> = wanted.iter().filter(|a| ours.contains(a)).cloned().collect();
+            if matching.is_empty() {
+                return Err(format!("a bootstrap token is not for the audiences {wanted:?}"));
+            }
+            return Ok((bootstrap::check(reader, parts).await?, matching));
+        }
+        match &self.tokens {
+            Some(tokens) => tokens.check(reader, token, audiences).await,
+            None => Err("this API server knows no service-account keys".to_owned()),
+        }
+    }
 }
 
 #[async_trait::async_trait]
@@ -235,10 +258,7 @@ impl Strategy for TokenReview {
             .filter_map(Value::as_str)
             .map(str::to_owned)
             .collect();
-        let checked = match &self.tokens {
-            Some(tokens) => tokens.check(action.registry.reader(), &token, &audiences).await,
-            None => Err("this API server knows no service-account keys".to_owned()),
-        };
+        let checked = self.check(action.registry.reader(), &token, &audiences).await;
         review["status"] = match checked {
             Ok((mut user, matching)) => {
                 user.groups.push(crate::identity::AUTHENTICATED.into());

@@ -1,0 +1,118 @@
+//! Bootstrap tokens: how a machine that is about to join signs in before it has a certificate.
+
+use super::{Authenticator, bearer};
+use crate::registry::Reader;
+use crate::registry::fields::text;
+use crate::{ApiError, User};
+use api::bootstrap_tokens::{self, BootstrapToken};
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// Accepts bootstrap tokens in the `Authorization` header. What is not of their form is left to others.
+pub struct BootstrapTokens {
+    pub reader: Reader,
+}
+
+#[async_trait::async_trait]
+impl Authenticator for BootstrapTokens {
+    async fn authenticate(&self, request: &http::request::Parts) -> Result<Option<User>, ApiError> {
+        match bearer(&request.headers).and_then(bootstrap_tokens::parse) {
+            None => Ok(None),
+            Some(parts) => match check(&self.reader, parts).await {
+                Ok(user) => Ok(Some(user)),
+                Err(why) => {
+                    tracing::debug!(why, token_id = parts.0, "refused a bootstrap token");
+                    Err(ApiError::unauthorized())
+                }
+            },
+        }
+    }
+}
+
+/// The user of a token, which is `(id, secret)`, as this member knows it now. `Err` is why it is bad.
+pub(crate) async fn check(reader: &Reader, token: (&str, &str)) -> Result<User, String> {
+    let name = format!("{}{}", bootstrap_tokens::NAME_PREFIX, token.0);
+    let stored = reader.local("secrets", bootstrap_tokens::NAMESPACE, &name).await;
+    let stored = stored.map_err(|error| error.to_string())?;
+    user(stored.as_ref(), token, Timestamp::now())
+}
+
+fn user(stored: Option<&Value>, (id, secret): (&str, &str), now: Timestamp) -> Result<User, String> {
+    let stored = stored
+        .filter(|stored| text(stored, "metadata.deletionTimestamp").is_empty())
+        .and_then(read)
+        .ok_or("there is no such token")?;
+    // Compared as digests: how long that takes tells nothing of the secret.
+    let digest = |text: &str| ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    if stored.id != id || digest(&stored.secret).as_ref() != digest(secret).as_ref() {
+        return Err("the secret is another".into());
+    }
+    if stored.has_expired(now) {
+        return Err("it has expired".into());
+    }
+    if !stored.authenticates {
+        return Err("it is not meant for signing in".into());
+    }
+    Ok(User {
+        name: stored.user(),
+        groups: stored.groups()?,
+        ..User::default()
+    })
+}
+
+fn read(secret: &Value) -> Option<BootstrapToken> {
+    let data = serde_json::from_value(secret.get("data")?.clone()).ok()?;
+    BootstrapToken::read(text(secret, "metadata.name"), text(secret, "type"), &data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine;
+    use serde_json::json;
+
+    fn secret(more: &[(&str, &str)]) -> Value {
+        let mut data = json!({});
+        let all = [
+            ("token-id", "abcdef"),
+            ("token-secret", "0123456789abcdef"),
+            ("usage-bootstrap-authentication", "true"),
+        ];
+        for (key, value) in all.iter().chain(more) {
+            data[key] = json!(base64::engine::general_purpose::STANDARD.encode(value));
+        }
+        json!({"metadata": {"name": "bootstrap-token-abcdef"}, "type": "bootstrap.kubernetes.io/token", "data": data})
+    }
+
+    const TOKEN: (&str, &str) = ("abcdef", "0123456789abcdef");
+
+    fn ask(secret: &Value, token: (&str, &str)) -> Result<User, String> {
+        user(Some(secret), token, "2026-01-01T00:00:00Z".parse().unwrap())
+    }
+
+    #[test]
+    fn a_good_token_is_a_bootstrapper() {
+        let group = "system:bootstrappers:kubeadm:default-node-token";
+        let user = ask(&secret(&[("auth-extra-groups", group)]), TOKEN).unwrap();
+        assert_eq!(
+            user,
+            User::new("system:bootstrap:abcdef", &["system:bootstrappers", group])
+        );
+    }
+
+    #[test]
+    fn anything_amiss_is_a_refusal() {
+        assert!(ask(&secret(&[]), ("abcdef", "0123456789abcdeg")).is_err());
+        assert!(ask(&secret(&[("token-id", "fedcba")]), TOKEN).is_err());
+        assert!(ask(&secret(&[("expiration", "2025-01-01T00:00:00Z")]), TOKEN).is_err());
+        assert!(ask(&secret(&[("usage-bootstrap-authentication", "false")]), TOKEN).is_err());
+        assert!(ask(&secret(&[("auth-extra-groups", "system:masters")]), TOKEN).is_err());
+        let mut going = secret(&[]);
+        going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        assert!(ask(&going, TOKEN).is_err());
+        let mut other = secret(&[]);
+        other["type"] = json!("Opaque");
+        assert!(ask(&other, TOKEN).is_err());
+        assert!(user(None, TOKEN, Timestamp::UNIX_EPOCH).is_err());
+    }
+}
