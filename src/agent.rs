@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context;
+use client::certificate::Files;
 use client::{Client, Credential, Informers, Pem, RemoteOptions};
 use nix::sys::signal::SigSet;
 use tokio::task::JoinSet;
@@ -93,7 +94,16 @@ fn start<E: Into<anyhow::Error>>(
     });
 }
 
+/// The node's certificate as a client, which the kubelet renews.
+fn client_certificate(config: &AgentConfig) -> Files {
+    Files::new(
+        config.pki.join("kubelet-client.crt"),
+        config.pki.join("kubelet-client.key"),
+    )
+}
+
 fn connect(config: &AgentConfig) -> anyhow::Result<Client> {
+    client_certificate(config).settle()?;
     let options = RemoteOptions {
         servers: config.servers.iter().map(|s| format!("https://{s}")).collect(),
         ca: Pem::Path(config.pki.join("ca.crt")),
@@ -115,6 +125,7 @@ fn kubelet_config(config: &AgentConfig) -> kubelet::Config {
         images_dir: config.images.clone(),
         serving_cert: config.pki.join("kubelet.crt"),
         serving_key: config.pki.join("kubelet.key"),
+        client_certificate: Some(client_certificate(config)),
         client_ca: config.pki.join("ca.crt"),
         server_address: config.address,
         cluster_dns: vec![DNS_SERVICE_ADDRESS.into()],

@@ -46,6 +46,14 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// A certificate that could not be had or put in place.
+    #[error("{certificate}: {reason}")]
+    Certificate {
+        /// Its file.
+        certificate: String,
+        /// Why.
+        reason: String,
+    },
     /// Connection options, certificates or a kubeconfig that cannot be used.
     #[error("client configuration: {0}")]
     Config(String),

@@ -1,4 +1,4 @@
-//! How agents reach the API: transport, informers, workqueue, expectations, election, recorder.
+//! How agents reach the API: transport, certificates, informers, workqueue, expectations, election, recorder.
 //!
 //! **Theory.** An agent never touches the store: all it knows of the cluster comes from watching the API, and all it
 //! does is a request to the API. So an agent is three parts: *caches* that follow the API ([`Informers`]), a *queue* of
@@ -17,6 +17,7 @@
 //! **Left out.** Request rate limiting (masters push back by 429), exec credential plugins, protobuf bodies, shared
 //! caches between processes.
 
+pub mod certificate;
 pub mod election;
 mod error;
 pub mod expectations;

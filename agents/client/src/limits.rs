@@ -60,3 +60,15 @@ pub const LEASE_RENEW_INTERVAL: Duration = Duration::from_secs(5);
 const _: () = assert!(LEASE_RENEW_INTERVAL.as_secs() * 2 < LEASE_DURATION_SECONDS as u64);
 const _: () = assert!(RELIST_BACKOFF_MIN.as_millis() < RELIST_BACKOFF_MAX.as_millis());
 const _: () = assert!(ITEM_BACKOFF_MIN.as_millis() < ITEM_BACKOFF_MAX.as_millis());
+
+/// How long a request for a certificate is waited for before its holder asks again.
+pub const CERTIFICATE_WAIT: Duration = Duration::from_secs(15 * 60);
+
+/// At which share of its time a certificate is renewed.
+pub const RENEWAL_SHARE: std::ops::Range<f64> = 0.7..0.9;
+
+/// The pause after a renewal that failed.
+pub const RENEWAL_RETRY: Duration = Duration::from_secs(30);
+
+/// How long at most until a certificate is looked at again.
+pub const RENEWAL_LOOK_MAX: Duration = Duration::from_secs(3600);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use client::objects::{Node as NodeObject, Service};
-use client::{Cache, Change, Client, Informers, Recorder, Scope, Typed};
+use client::{Cache, Change, Client, Informers, Recorder, Scope, Typed, certificate};
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -120,6 +120,10 @@ async fn agent(
     };
     tasks.spawn(node::run(client.kube.clone(), registration, stop.clone()));
     tasks.spawn(node::renew(client.kube.clone(), config.node_name.clone(), stop.clone()));
+    if let Some(files) = config.client_certificate.clone() {
+        let wanted = certificate::Wanted::kubelet_client(&config.node_name);
+        tasks.spawn(certificate::keep(client.clone(), wanted, files, stop.clone()));
+    }
     tasks.spawn(server.serve(node.clone(), pods.clone(), stop.clone()));
     tasks.spawn(log::rotate::run(runtime, node.relist.clone(), stop.clone()));
     if config.network == Network::HostGateway {

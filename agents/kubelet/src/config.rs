@@ -35,6 +35,8 @@ pub struct Config {
     pub serving_cert: PathBuf,
     /// Its private key.
     pub serving_key: PathBuf,
+    /// The node's own certificate as a client, which is renewed here before it ends; `None`: somebody else does.
+    pub client_certificate: Option<client::certificate::Files>,
     /// The CA that signs the certificates of those who may use the node's API.
     pub client_ca: PathBuf,
     /// The address the node's API listens on.
@@ -118,6 +120,7 @@ impl Config {
             network: Network::HostGateway,
             serving_cert: "/var/lib/kubelet/pki/kubelet.crt".into(),
             serving_key: "/var/lib/kubelet/pki/kubelet.key".into(),
+            client_certificate: None,
             client_ca: "/etc/kubernetes/pki/ca.crt".into(),
             server_address: IpAddr::from([0, 0, 0, 0]),
             server_port: 10250,
