@@ -58,6 +58,10 @@ pub struct ServerConfig {
     /// Where the process writes its id; `up` and `status` look there.
     #[serde(default)]
     pub pid_file: Option<PathBuf>,
+    /// How long a certificate that is signed on request is valid at most, and if its request does not say:
+    /// kube-controller-manager's `--cluster-signing-duration`.
+    #[serde(default = "default_signing_duration")]
+    pub cluster_signing_duration_seconds: u64,
     #[serde(default = "default_log")]
     pub log: String,
 }
@@ -106,6 +110,11 @@ pub struct Bind {
 pub fn default_log() -> String {
     // openraft warns of a member that is down several times a second; the transport says it once.
     "info,openraft=error,hickory_server=warn".into()
+}
+
+/// A year.
+pub fn default_signing_duration() -> u64 {
+    365 * 24 * 3600
 }
 
 fn default_cgroup_parent() -> String {

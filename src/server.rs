@@ -213,8 +213,22 @@ fn controllers_config(config: &ServerConfig) -> anyhow::Result<controllers::Cont
     let root_ca = std::fs::read_to_string(&ca).with_context(|| format!("cannot read {}", ca.display()))?;
     Ok(controllers::ControllersConfig {
         pod_network: POD_CIDR.parse().context("the pod network")?,
+        signing: signing(config)?.map(Arc::new),
         ..controllers::ControllersConfig::new(&config.name, root_ca)
     })
+}
+
+/// What requests for certificates are signed with. Where the authority's key is kept elsewhere, so are its signatures made.
+fn signing(config: &ServerConfig) -> anyhow::Result<Option<controllers::Signing>> {
+    let (cert, key) = (config.pki("ca.crt"), config.pki("ca.key"));
+    if !key.exists() {
+        tracing::warn!(key = %key.display(), "the authority's key is not here: requests for certificates are not signed");
+        return Ok(None);
+    }
+    Ok(Some(controllers::Signing {
+        duration: Duration::from_secs(config.cluster_signing_duration_seconds),
+        ..controllers::Signing::new(pki::Ca::load(&cert, &key)?)
+    }))
 }
 
 fn report(store: &Store) -> Report {

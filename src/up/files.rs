@@ -121,6 +121,7 @@ fn write_master(directory: &Path, layout: &Layout, master: &Master, authorities:
         masters: layout.masters.clone(),
         cluster_token: layout.id.clone(),
         pid_file: Some(root.join("pid")),
+        cluster_signing_duration_seconds: config::default_signing_duration(),
         log: config::default_log(),
     };
     config::write(&root.join("config.yaml"), &server)

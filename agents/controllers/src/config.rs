@@ -1,5 +1,9 @@
 //! How the controllers run.
 
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
 use ipnet::Ipv4Net;
 
 /// What the binary tells the controllers.
@@ -13,6 +17,35 @@ pub struct ControllersConfig {
     pub pod_network: Ipv4Net,
     /// How large a piece of it each node gets: the length of its prefix.
     pub node_prefix_len: u8,
+    /// With what requests for certificates are signed; without it they are not.
+    pub signing: Option<Arc<Signing>>,
+}
+
+/// What the cluster's own signers sign with.
+pub struct Signing {
+    /// The authority that the API trusts for clients, and clients for kubelets.
+    pub authority: pki::Ca,
+    /// How long a certificate is valid at most, and if its request does not say.
+    pub duration: Duration,
+}
+
+impl Signing {
+    /// For a year at most, the usual `--cluster-signing-duration`.
+    pub fn new(authority: pki::Ca) -> Self {
+        Signing {
+            authority,
+            duration: Duration::from_secs(365 * 24 * 3600),
+        }
+    }
+}
+
+/// The authority holds a private key, which is not for logs.
+impl fmt::Debug for Signing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signing")
+            .field("duration", &self.duration)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ControllersConfig {
@@ -24,6 +57,7 @@ impl ControllersConfig {
             root_ca_pem: root_ca_pem.into(),
             pod_network,
             node_prefix_len: 24,
+            signing: None,
         }
     }
 }

@@ -13,9 +13,11 @@
 //!
 //! A controller whose resource the API server does not serve is not started.
 //!
-//! **Left out** so far: replicationcontroller, autoscaling, resource quota, volumes, certificates,
-//! tokens, endpoint slice mirroring.
+//! **Left out** so far: replicationcontroller, autoscaling, resource quota, volumes, legacy tokens,
+//! endpoint slice mirroring.
 
+mod bootstrap;
+mod certificates;
 mod claim;
 mod config;
 mod cronjob;
@@ -49,6 +51,6 @@ mod taint_eviction;
 #[cfg(test)]
 mod testing;
 
-pub use config::ControllersConfig;
+pub use config::{ControllersConfig, Signing};
 pub use error::Error;
 pub use run::{run, warm};

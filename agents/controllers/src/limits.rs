@@ -60,5 +60,23 @@ pub const POD_GC_QUARANTINE: Duration = Duration::from_secs(40);
 /// Ended Pods that may remain; the oldest beyond go.
 pub const TERMINATED_PODS_MAX: usize = 12_500;
 
+/// How often a request for a certificate that nobody may approve is looked at: the right may yet be granted.
+pub const APPROVAL_RETRY: Duration = Duration::from_secs(30);
+
+/// How often a certificate that cannot be signed is tried again.
+pub const SIGNING_RETRY: Duration = Duration::from_secs(60);
+
+/// The shortest certificate, twice what it is dated back.
+pub const CERTIFICATE_MIN: Duration = Duration::from_secs(600);
+
+/// How long a request for a certificate stays once it is approved, denied or failed.
+pub const REQUEST_DECIDED_MAX: Duration = Duration::from_secs(3600);
+
+/// How long at most until something that ends some day is looked at again: its end may be further off than a clock can count.
+pub const LOOK_MAX: Duration = Duration::from_secs(3600);
+
+/// How long a request for a certificate may wait for a decision.
+pub const REQUEST_PENDING_MAX: Duration = Duration::from_secs(24 * 3600);
+
 const _: () = assert!(NODE_MONITOR_INTERVAL.as_secs() * 4 < NODE_GRACE.as_secs());
 const _: () = assert!(SLOW_START_BATCH <= REPLICAS_BURST);

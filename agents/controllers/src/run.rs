@@ -8,6 +8,8 @@ use client::{Client, Informers, Projection, Recorder, Scope};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::bootstrap::{self, TokenSecret};
+use crate::certificates::{self, SigningRequest};
 use crate::cronjob::CronJob;
 use crate::daemonset::DaemonSet;
 use crate::discovery::{Discovery, discover};
@@ -45,6 +47,9 @@ pub fn warm(informers: &Informers) {
     informers.watch::<ReplicaSet>();
     informers.watch::<ServiceAccount>();
     informers.watch_scope::<ConfigMap>(root_ca::scope());
+    informers.watch_scope::<ConfigMap>(bootstrap::sign::scope());
+    informers.watch_scope::<TokenSecret>(bootstrap::tokens());
+    informers.watch::<SigningRequest>();
     informers.watch_scope::<Lease>(node_leases());
 }
 
@@ -93,6 +98,7 @@ pub async fn run(
     all.start("taint-eviction-controller", taint_eviction::run);
     all.start("cidrAllocator", node_ipam::run);
     all.start("pod-garbage-collector-controller", pod_garbage_collector::run);
+    all.start_joining();
     served.start(&mut all);
     all.start("lease", hold);
     tracing::info!(controllers = all.tasks.len(), "controlling");
@@ -188,6 +194,22 @@ impl Running {
             config: self.config.clone(),
         });
         self.tasks.spawn(async move { (name, running.await) });
+    }
+
+    /// What lets machines join: requests for certificates, and bootstrap tokens.
+    fn start_joining(&mut self) {
+        self.start(
+            "certificatesigningrequest-approving-controller",
+            certificates::approve::run,
+        );
+        self.start("certificatesigningrequest-cleaner-controller", certificates::clean::run);
+        if let Some(signing) = self.config.signing.clone() {
+            self.start("certificatesigningrequest-signing-controller", |context| {
+                certificates::sign::run(context, signing)
+            });
+        }
+        self.start("bootstrap-signer-controller", bootstrap::sign::run);
+        self.start("token-cleaner-controller", bootstrap::clean::run);
     }
 
     /// Waits for the first controller to end, which ends all: alone, the others would do half a leader's work.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use apiserver::{Config, Server, User};
 use client::{Client, Error, Informers};
-use controllers::ControllersConfig;
+use controllers::{ControllersConfig, Signing};
 use http::Method;
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// Ends with the value.
 pub struct Cluster {
     pub api: Client,
-    _server: Arc<Server>,
+    server: Arc<Server>,
     _stop: DropGuard,
 }
 
@@ -33,11 +33,15 @@ impl Cluster {
         let local = |user: User| Client::local(server.local(user, None));
         let controlling = local(User::new("system:kube-controller-manager", &[]));
         let informers = Informers::new(controlling.clone(), stop.clone());
-        let config = ControllersConfig::new("m1", "a certificate");
+        let authority = pki::Ca::generate("kubernetes").unwrap();
+        let config = ControllersConfig {
+            signing: Some(Arc::new(Signing::new(authority))),
+            ..ControllersConfig::new("m1", "a certificate")
+        };
         tokio::spawn(controllers::run(config, controlling, informers, stop.clone()));
         Cluster {
             api: local(User::new("kubernetes-admin", &["kubeadm:cluster-admins"])),
-            _server: server,
+            server,
             _stop: stop.drop_guard(),
         }
     }
@@ -49,6 +53,11 @@ impl Cluster {
             .appears("/api/v1/namespaces/default/serviceaccounts/default")
             .await;
         cluster
+    }
+
+    /// Somebody else's handle on the API.
+    pub fn user(&self, name: &str, groups: &[&str]) -> Client {
+        Client::local(self.server.local(User::new(name, groups), None))
     }
 
     pub async fn send(&self, method: Method, path: &str, body: &Value) -> Result<Value, Error> {

@@ -1,8 +1,10 @@
 //! The controllers against the real API server: what a user would miss if they did not do their part.
 
+mod certificates;
 mod custom;
 mod garbage;
 mod harness;
+mod joining;
 mod namespaces;
 mod nodes;
 mod workloads;
