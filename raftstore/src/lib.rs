@@ -29,10 +29,11 @@ pub mod watch;
 /// etcd's requests and responses, which are the arguments of [`Store`].
 pub use proto::etcd::etcdserverpb as pb;
 
+pub use claim::Owner;
 pub use error::{Error, ErrorKind, MembershipRefusal};
 pub use node::{Node, Parts};
 pub use options::{FaultHandler, FreeSpace, Options, Retention, Setup, Space, Timing, member_id};
 pub use status::{Leadership, Member, Status};
 pub use store::Store;
-pub use transport::{Listen, Tls};
+pub use transport::{Description, Listen, Tls, describe};
 pub use watch::{Delivery, WatchSpec, Watcher};

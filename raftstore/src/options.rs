@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use openraft::{Config, SnapshotPolicy};
 
+use crate::claim::Owner;
 use crate::error::Error;
 use crate::limits::{
     APPEND_ENTRIES, FLUSH_BYTES, LOG_KEEP_BYTES, LOG_KEEP_ENTRIES, QUOTA_BYTES, REQUEST_TIMEOUT, RESERVE_BYTES,
@@ -35,6 +36,8 @@ pub struct Options {
     pub id: u64,
     /// Names the cluster; members of different clusters never talk to each other.
     pub cluster_token: String,
+    /// The cluster's id, where it does not come from the token: this member was told it when it joined.
+    pub cluster: Option<u64>,
     /// The members the cluster starts with, the same list on each. Read only while the log is empty.
     pub members: Vec<Member>,
     /// Clocks of the protocol.
@@ -172,6 +175,7 @@ impl Options {
         Self {
             id,
             cluster_token: cluster_token.into(),
+            cluster: None,
             members,
             timing: Timing::default(),
             log: LogOptions::default(),
@@ -185,7 +189,33 @@ impl Options {
 
     /// The id of the cluster.
     pub fn cluster_id(&self) -> u64 {
+        self.cluster.unwrap_or_else(|| self.token_id())
+    }
+
+    /// The id of a cluster that is founded under this token.
+    pub(crate) fn token_id(&self) -> u64 {
         identity(&["cluster", &self.cluster_token])
+    }
+
+    /// Makes these the options of the cluster that a data directory was restored for, if it was restored for this member
+    /// and under this token.
+    pub fn resume(&mut self, owner: &Owner) {
+        if owner.member == self.id && owner.token == Some(self.token_id()) {
+            self.cluster = Some(owner.cluster);
+        }
+    }
+
+    /// Makes these the options of the member that a data directory belongs to, whatever ids they had.
+    pub fn belong_to(&mut self, owner: &Owner) {
+        let own = self.members.iter().position(|member| member.id == self.id);
+        if let Some(own) = own {
+            self.members[own].id = owner.member;
+            if !owner.peers.is_empty() {
+                self.members = [&[self.members.swap_remove(own)], &owner.peers[..]].concat();
+            }
+        }
+        self.founds &= owner.peers.is_empty();
+        (self.id, self.cluster) = (owner.member, Some(owner.cluster));
     }
 
     /// openraft's configuration.

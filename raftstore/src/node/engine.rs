@@ -26,7 +26,7 @@ use crate::watch::Hub;
 
 impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
     /// Waits until this member has seen everything acknowledged before the call.
-    async fn barrier(&self) -> Result<(), Error> {
+    pub(super) async fn barrier(&self) -> Result<(), Error> {
         let deadline = self.deadline();
         loop {
             match self.before(deadline, self.read_index(false)).await? {

@@ -121,6 +121,10 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Inbound for Receiver<R, 
         }
         .boxed()
     }
+
+    fn describe(&self) -> BoxFuture<'_, wire::Description> {
+        self.core.describe().boxed()
+    }
 }
 
 impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {

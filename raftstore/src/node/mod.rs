@@ -3,6 +3,7 @@
 mod admission;
 mod ask;
 mod bootstrap;
+mod describe;
 mod engine;
 mod housekeeping;
 mod inbound;

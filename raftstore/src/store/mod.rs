@@ -23,7 +23,7 @@ use proto::raft::request::Op;
 use proto::raft::{self, LeaseRevoke, MemberAdd, MemberUpdate, Request};
 use tokio::sync::watch;
 
-use crate::claim;
+use crate::claim::Owner;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::limits::LOG_SEGMENT_BYTES_MEMORY;
@@ -81,7 +81,7 @@ impl Store {
             listen,
             tls,
         } = setup;
-        claim::claim(&data_directory, &options)?;
+        Owner::of(&options).claim(&data_directory)?;
         if options.space.free.0.is_none() {
             options.space.free = FreeSpace::of(data_directory.clone());
         }

@@ -7,6 +7,7 @@
 
 mod client;
 mod connect;
+mod discover;
 mod serve;
 mod server;
 
@@ -21,6 +22,7 @@ use thiserror::Error;
 
 pub use client::Dialer;
 pub use connect::Tls;
+pub use discover::{Description, describe};
 pub use serve::{Listen, serve};
 
 use crate::consensus::{Peer, SnapshotData, Types};
@@ -101,4 +103,6 @@ pub trait Inbound: Send + Sync + 'static {
     ) -> BoxFuture<'_, io::Result<wire::TransferLeaderReply>>;
     /// A question.
     fn ask(&self, question: wire::Question) -> BoxFuture<'_, wire::Reply>;
+    /// Which cluster this is, for who knows only an address.
+    fn describe(&self) -> BoxFuture<'_, wire::Description>;
 }

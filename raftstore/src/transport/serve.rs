@@ -18,6 +18,7 @@ use tonic::transport::Server;
 use tonic::transport::server::Connected;
 
 use super::connect::Wire;
+use super::discover::Describer;
 use super::server::Door;
 use super::{Identity, Inbound};
 
@@ -70,6 +71,7 @@ pub async fn serve(
         .tcp_nodelay(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .add_service(Describer::service(inbound.clone()))
         .add_service(Door::service(identity, inbound))
         .serve_with_incoming_shutdown(ReceiverStream::new(incoming), stop.cancelled_owned());
     tokio::spawn(async move {

@@ -3,14 +3,16 @@
 //! # Theory
 //! The command line of the `etcd` binary, or the variables that mean the same, become a [`Plan`]: a pure translation, with
 //! one table of all flags ([`flags`]). A flag that is not honoured is refused with the reason, unless it asks for what
-//! happens anyway; nothing is ever ignored. [`run`] then opens the member and its doors and, while the member leads, forgets
+//! happens anyway; nothing is ever ignored. A member that is added to a cluster asks the others who it is to be
+//! ([`join`]). [`run`] then opens the member and its doors and, while the member leads, forgets
 //! old revisions as the plan says ([`compaction`]).
 //!
 //! # Left out
-//! Tables: whoever calls [`run`] brings the store. Joining a cluster that exists, discovery, and etcd's proxies.
+//! Tables: whoever calls [`run`] brings the store. Discovery, and etcd's proxies.
 
 mod compaction;
 mod flags;
+mod join;
 mod plan;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -72,7 +74,11 @@ pub async fn run(
     // Bound first: what cannot be listened on is said before there is a member.
     let clients = listeners("listen-client-urls", &plan.listen_client).await?;
     let pages = listeners("listen-metrics-urls", &plan.listen_metrics).await?;
-    let store = open(plan.setup()?).await?;
+    let (mut setup, joins) = plan.setup()?;
+    if joins {
+        join::find(&mut setup).await?;
+    }
+    let store = open(setup).await?;
     let mut doors = JoinSet::new();
     for (listener, secure) in clients {
         let (tls, store, config, stop) = given(&tls, secure, &store, &plan.door, &stop);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use pki::tls::{self, ClientAuth};
-use raftstore::{Listen, Member, Options, Setup, Timing, Tls, member_id};
+use raftstore::{Listen, Member, Options, Owner, Setup, Timing, Tls, member_id};
 use rustls::ServerConfig;
 
 use super::{
@@ -58,7 +58,7 @@ pub struct Plan {
     listen_peer: Endpoint,
     options: Options,
     /// It was said that the cluster exists.
-    joins: bool,
+    existing: bool,
     client_files: Files,
     peer_files: Files,
 }
@@ -79,7 +79,7 @@ impl Plan {
         if given.0.contains_key("listen-metrics-urls") {
             listen_metrics = given.endpoints("listen-metrics-urls", "")?;
         }
-        let (options, joins) = given.options(&name)?;
+        let (options, existing) = given.options(&name)?;
         Ok(Self {
             log_level: given.log_level()?,
             data_directory: given.text("data-dir", &format!("{name}.etcd")).into(),
@@ -89,21 +89,24 @@ impl Plan {
             auto_compaction: given.auto_compaction()?,
             listen_peer,
             options,
-            joins,
+            existing,
             client_files: given.files("", "client-cert-auth"),
             peer_files: given.files("peer-", "peer-client-cert-auth"),
         })
     }
 
-    /// The member's store, but for its tables.
-    pub fn setup(&self) -> Result<Setup> {
-        // A data directory says whose it is; then nothing is founded or joined any more.
-        if self.joins && !self.data_directory.join("member").exists() {
-            return Err(refuse(
-                "initial-cluster-state",
-                "a new member cannot join a cluster that exists yet; existing is for a member that has its data",
-            ));
-        }
+    /// The member as its peers know it.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The member's store, but for its tables, and whether it is still to be found out which member it is.
+    pub fn setup(&self) -> Result<(Setup, bool)> {
+        let mut options = self.options.clone();
+        // A data directory says whose it is; then nothing is founded or joined any more, whatever the flags say.
+        let owner = Owner::read(&self.data_directory)?;
+        owner.iter().for_each(|owner| options.belong_to(owner));
+        let joins = self.existing && owner.is_none();
         let secure = self.listen_peer.secure;
         let files = &self.peer_files;
         let tls = secure.then(|| -> Result<Tls> {
@@ -124,12 +127,13 @@ impl Plan {
                 client: tls::client_config(ca, Some((cert, key))).map_err(tls_error)?,
             })
         });
-        Ok(Setup {
-            options: self.options.clone(),
+        let setup = Setup {
+            options,
             data_directory: self.data_directory.clone(),
             listen: Listen::Address(self.listen_peer.address),
             tls: tls.transpose()?,
-        })
+        };
+        Ok((setup, joins))
     }
 
     /// What doors for clients speak, if one of them speaks TLS.
@@ -275,7 +279,7 @@ impl Reader {
             None | Some(0) => {}
             Some(bytes) => options.space.quota_bytes = u64::try_from(bytes).unwrap_or(u64::MAX),
         }
-        let joins = match self.text("initial-cluster-state", "new").as_str() {
+        let existing = match self.text("initial-cluster-state", "new").as_str() {
             "new" => false,
             "existing" => true,
             other => {
@@ -285,8 +289,8 @@ impl Reader {
                 ));
             }
         };
-        options.founds = !joins;
-        Ok((options, joins))
+        options.founds = !existing;
+        Ok((options, existing))
     }
 
     fn advertised_clients(&self) -> Vec<String> {
@@ -475,7 +479,7 @@ mod tests {
         assert_eq!(plan.options.members.len(), 1);
         assert_eq!(plan.options.id, plan.options.members[0].id);
         assert_eq!(plan.auto_compaction, AutoCompaction::Off);
-        assert!(plan.client_tls().unwrap().is_none() && plan.setup().unwrap().tls.is_none());
+        assert!(plan.client_tls().unwrap().is_none() && plan.setup().unwrap().0.tls.is_none());
     }
 
     #[test]
@@ -604,7 +608,7 @@ mod tests {
     }
 
     #[test]
-    fn https_needs_files_and_a_new_member_cannot_join() {
+    fn https_needs_files_and_only_a_member_without_data_joins() {
         let secure = plan("--listen-client-urls=https://127.0.0.1:1 --advertise-client-urls=https://h:1").unwrap();
         assert!(
             secure
@@ -624,16 +628,11 @@ mod tests {
         );
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().display();
-        let joins = plan(&format!("--initial-cluster-state=existing --data-dir={data}")).unwrap();
-        assert!(
-            joins
-                .setup()
-                .map(drop)
-                .unwrap_err()
-                .to_string()
-                .starts_with("--initial-cluster-state: ")
-        );
-        std::fs::write(directory.path().join("member"), "").unwrap();
-        assert!(joins.setup().is_ok(), "it has its data");
+        let existing = plan(&format!("--initial-cluster-state=existing --data-dir={data}")).unwrap();
+        assert!(existing.setup().unwrap().1, "it joins");
+        std::fs::write(directory.path().join("member"), "cluster 0a\nmember 0b\n").unwrap();
+        let (setup, joins) = existing.setup().unwrap();
+        assert!(!joins, "it has its data");
+        assert_eq!((setup.options.cluster_id(), setup.options.id), (10, 11));
     }
 }
