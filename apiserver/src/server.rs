@@ -17,11 +17,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use storage::Storage;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 /// One API server. Any number of listeners and in-process callers share it.
@@ -125,6 +128,9 @@ fn is_passing(error: &std::io::Error) -> bool {
         || !matches!(error.kind(), InvalidInput | NotConnected)
 }
 
+const PLAIN_HTTP_ANSWER: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n\
+    Client sent an HTTP request to an HTTPS server.\n";
+
 struct Connection {
     server: Arc<Server>,
     acceptor: TlsAcceptor,
@@ -138,7 +144,7 @@ impl Connection {
     async fn run(self, stream: TcpStream) {
         // Small writes (watch events) must not wait for acknowledgements.
         let _ = stream.set_nodelay(true);
-        let handshake = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, self.acceptor.accept(stream)).await;
+        let handshake = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, shake_hands(&self.acceptor, stream)).await;
         let stream = match handshake {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!(%error, peer = %self.address.0, "TLS handshake failed"),
@@ -168,6 +174,29 @@ impl Connection {
             () = self.drained.cancelled() => {}
         }
     }
+}
+
+/// Makes a TLS connection, or tells a client that speaks HTTP without TLS what is wrong, in Go's words for it.
+async fn shake_hands(acceptor: &TlsAcceptor, mut stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    let mut first = [0; 5];
+    let length = stream.peek(&mut first).await?;
+    if !is_plain_http(&first[..length]) {
+        return acceptor.accept(stream).await;
+    }
+    // A socket that is closed with something unread takes back what was written to it.
+    let _ = stream.read(&mut [0; 4096]).await?;
+    stream.write_all(PLAIN_HTTP_ANSWER).await?;
+    stream.shutdown().await?;
+    Err(io::Error::new(
+        io::ErrorKind::InvalidData,
+        "an HTTP request without TLS",
+    ))
+}
+
+/// Whether what a client sends first is a request and not a TLS record.
+fn is_plain_http(first: &[u8]) -> bool {
+    let methods = [b"GET /", b"HEAD ", b"POST ", b"PUT /", b"PATCH", b"DELET", b"OPTIO"];
+    methods.iter().any(|method| first == *method)
 }
 
 fn builder() -> Builder<TokioExecutor> {

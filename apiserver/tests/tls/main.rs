@@ -262,12 +262,30 @@ async fn a_stop_ends_watches_and_then_the_server() {
 }
 
 #[tokio::test]
+async fn who_forgot_tls_is_told() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let cluster = Cluster::start().await;
+    let mut stream = tokio::net::TcpStream::connect(cluster.address).await.unwrap();
+    stream
+        .write_all(b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.0 400 Bad Request\r\n"), "{answer}");
+    assert!(
+        answer.ends_with("Client sent an HTTP request to an HTTPS server.\n"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
 async fn garbage_on_the_socket_harms_nobody() {
     use tokio::io::AsyncWriteExt;
     let cluster = Cluster::start().await;
     let mut stream = tokio::net::TcpStream::connect(cluster.address).await.unwrap();
     stream
-        .write_all(b"GET / HTTP/1.1\r\n\r\n not TLS at all")
+        .write_all(b"SOCKS? GET / HTTP/1.1\r\n\r\n not TLS at all")
         .await
         .unwrap();
     drop(stream);
