@@ -60,8 +60,7 @@ pub struct Options {
 /// Clocks of the protocol.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
-    /// A leader sends heartbeats this often, and does not count one that is answered later than this. Has to exceed the
-    /// disk's slowest usual sync, and how long a member may wait for a processor.
+    /// A leader sends heartbeats this often.
     pub heartbeat: Duration,
     /// The shortest a follower waits before it stands for election.
     pub election_min: Duration,
@@ -136,10 +135,18 @@ impl Default for Retention {
     }
 }
 
+impl Timing {
+    /// A heartbeat that is answered later than this does not count. It has to exceed the disk's slowest usual sync, and how
+    /// long a member may wait for a processor.
+    pub fn patience(&self) -> Duration {
+        self.election_min * 3 / 4
+    }
+}
+
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            heartbeat: Duration::from_millis(150),
+            heartbeat: Duration::from_millis(100),
             election_min: Duration::from_millis(500),
             election_max: Duration::from_millis(1_000),
             request: REQUEST_TIMEOUT,
@@ -222,14 +229,14 @@ impl Options {
     pub(crate) fn raft_config(&self) -> Result<Config, Error> {
         let milliseconds = |duration: Duration| duration.as_millis() as u64;
         let Timing {
-            heartbeat,
             election_min,
             election_max,
             ..
         } = self.timing;
         let config = Config {
             cluster_name: self.cluster_token.clone(),
-            heartbeat_interval: milliseconds(heartbeat),
+            // Raft waits that long for an answer, too. `leadership::beat` sends more of them.
+            heartbeat_interval: milliseconds(self.timing.patience()),
             election_timeout_min: milliseconds(election_min),
             election_timeout_max: milliseconds(election_max),
             max_payload_entries: APPEND_ENTRIES,

@@ -1,12 +1,13 @@
 //! Benchmarks of a running cluster. Each prints a row for `docs/benchmarks.md`; nothing here is a test.
 //!
-//! `cargo run --release -p bench -- idle`, `-- pods` and `-- failover` start a cluster with the `proreus` binary that lies beside this
-//! one, measure, and stop it. Comparisons with real peers come with the depth of the store and the API.
+//! `cargo run --release -p bench -- idle`, `-- pods`, `-- failover` and `-- starve` start a cluster with the `proreus` binary
+//! that lies beside this one, measure, and stop it. Comparisons with real peers come with the depth of the store and the API.
 
 mod cluster;
 mod failover;
 mod idle;
 mod pods;
+mod starve;
 
 use clap::{Parser, Subcommand};
 
@@ -30,6 +31,15 @@ enum Command {
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
         runs: u32,
     },
+    /// How often leaders lapse while other programs want all of the processor
+    Starve {
+        /// How many such programs
+        #[arg(long, default_value_t = 24)]
+        programs: u32,
+        /// For how long
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
     /// Time until a Deployment's pods are all Ready on one node
     Pods {
         #[arg(long, default_value_t = 30)]
@@ -44,6 +54,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Idle { seconds } => idle::run(seconds),
         Command::Failover { runs } => failover::run(runs),
+        Command::Starve { programs, seconds } => starve::run(programs, seconds),
         Command::Pods { replicas, runs } => pods::run(replicas, runs),
     }
 }
