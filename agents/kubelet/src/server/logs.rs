@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::debug;
@@ -33,7 +34,7 @@ pub(super) async fn respond(
     }
     let options = options(query, Timestamp::now())?;
     let view = context.node.relist.view(&uid);
-    let chosen = choose(&view, pod, container, query.flag("previous"))?;
+    let chosen = choose(&view, &object, container, query.flag("previous"))?;
     let (path, id) = (chosen.log_path.clone().into(), chosen.id.clone());
     let relist = context.node.relist.clone();
     let ended = move || {
@@ -58,14 +59,20 @@ pub(super) async fn respond(
     Ok(response)
 }
 
-fn choose<'a>(view: &'a PodView, pod: &str, name: &str, previous: bool) -> Result<&'a ContainerView, Error> {
+fn choose<'a>(view: &'a PodView, object: &Pod, name: &str, previous: bool) -> Result<&'a ContainerView, Error> {
+    let pod = object.metadata.name.as_deref().unwrap_or_default();
     let mut started = view
         .containers
         .iter()
         .filter(|c| c.name == name && c.state != ContainerState::Created);
     let latest = started.next();
     if !previous {
-        return latest.ok_or_else(|| Error::Pod(format!("container \"{name}\" in pod \"{pod}\" is waiting to start")));
+        let cause = waits_for(object, name);
+        return latest.ok_or_else(|| {
+            Error::Pod(format!(
+                "container \"{name}\" in pod \"{pod}\" is waiting to start: {cause}"
+            ))
+        });
     }
     // While a container waits to be started again, the one that ended is the previous one.
     let ended = latest.filter(|c| c.state == ContainerState::Exited && started.clone().next().is_none());
@@ -75,6 +82,24 @@ fn choose<'a>(view: &'a PodView, pod: &str, name: &str, previous: bool) -> Resul
         ))
     };
     started.next().or(ended.filter(|c| c.restarts > 0)).ok_or_else(missing)
+}
+
+/// Why a container that never started waits, in the kubelet's words.
+fn waits_for<'a>(pod: &'a Pod, name: &str) -> &'a str {
+    let status = pod.status.as_ref();
+    let of = |list: fn(&PodStatus) -> &Option<Vec<ContainerStatus>>| {
+        status.and_then(|s| list(s).as_ref()).into_iter().flatten()
+    };
+    let known = of(|s| &s.container_statuses)
+        .chain(of(|s| &s.init_container_statuses))
+        .find(|c| c.name == name);
+    let waiting = known.and_then(|c| c.state.as_ref()?.waiting.as_ref());
+    match waiting.and_then(|w| w.reason.as_deref()) {
+        Some("ErrImagePull") => "image can't be pulled",
+        Some("ImagePullBackOff") => "trying and failing to pull image",
+        Some(reason) => reason,
+        None => "ContainerCreating",
+    }
 }
 
 fn options(query: &Query, now: Timestamp) -> Result<Options, Error> {
@@ -117,6 +142,39 @@ fn options(query: &Query, now: Timestamp) -> Result<Options, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_waits_says_what_for() {
+        let waits = |status: serde_json::Value| {
+            let pod = serde_json::json!({ "metadata": { "name": "p" }, "status": status });
+            let pod: Pod = serde_json::from_value(pod).unwrap();
+            choose(&PodView::default(), &pod, "c", false).unwrap_err().to_string()
+        };
+        let state = |reason: &str| {
+            serde_json::json!([{
+                "name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+                "state": { "waiting": { "reason": reason } }
+            }])
+        };
+        let start = "container \"c\" in pod \"p\" is waiting to start: ";
+        for (status, cause) in [
+            (serde_json::json!({}), "ContainerCreating"),
+            (
+                serde_json::json!({ "containerStatuses": state("ErrImagePull") }),
+                "image can't be pulled",
+            ),
+            (
+                serde_json::json!({ "containerStatuses": state("ImagePullBackOff") }),
+                "trying and failing to pull image",
+            ),
+            (
+                serde_json::json!({ "initContainerStatuses": state("CreateContainerConfigError") }),
+                "CreateContainerConfigError",
+            ),
+        ] {
+            assert!(waits(status).ends_with(&format!("{start}{cause}")), "{cause}");
+        }
+    }
 
     #[test]
     fn parameters_become_options() {
