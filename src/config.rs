@@ -112,6 +112,9 @@ pub fn default_log() -> String {
     "info,openraft=error,hickory_server=warn".into()
 }
 
+/// From what a request may ask for at least to a century.
+const SIGNING_SECONDS: std::ops::RangeInclusive<u64> = 600..=100 * 365 * 24 * 3600;
+
 /// A year.
 pub fn default_signing_duration() -> u64 {
     365 * 24 * 3600
@@ -125,6 +128,13 @@ impl ServerConfig {
     pub fn load(path: &Path) -> anyhow::Result<ServerConfig> {
         let config: ServerConfig = read(path)?;
         config.me().with_context(|| path.display().to_string())?;
+        anyhow::ensure!(
+            SIGNING_SECONDS.contains(&config.cluster_signing_duration_seconds),
+            "{}: clusterSigningDurationSeconds: must be between {} and {}",
+            path.display(),
+            SIGNING_SECONDS.start(),
+            SIGNING_SECONDS.end()
+        );
         Ok(config)
     }
 

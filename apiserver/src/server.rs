@@ -183,10 +183,11 @@ async fn shake_hands(acceptor: &TlsAcceptor, mut stream: TcpStream) -> io::Resul
     if !is_plain_http(&first[..length]) {
         return acceptor.accept(stream).await;
     }
-    // A socket that is closed with something unread takes back what was written to it.
-    let _ = stream.read(&mut [0; 4096]).await?;
     stream.write_all(PLAIN_HTTP_ANSWER).await?;
     stream.shutdown().await?;
+    // A socket that is closed with something unread takes back what was written to it. The handshake's time bounds this.
+    let mut rest = [0; 4096];
+    while stream.read(&mut rest).await? > 0 {}
     Err(io::Error::new(
         io::ErrorKind::InvalidData,
         "an HTTP request without TLS",

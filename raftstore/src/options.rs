@@ -137,9 +137,10 @@ impl Default for Retention {
 
 impl Timing {
     /// A heartbeat that is answered later than this does not count. It has to exceed the disk's slowest usual sync, and how
-    /// long a member may wait for a processor.
+    /// long a member may wait for a processor. One that is lost delays the next by this, which leaves a follower time to
+    /// hear it before it stands for election.
     pub fn patience(&self) -> Duration {
-        self.election_min * 3 / 4
+        self.election_min / 2
     }
 }
 

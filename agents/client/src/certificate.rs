@@ -72,11 +72,13 @@ pub async fn obtain(client: &Client, wanted: &Wanted, files: &Files) -> Result<(
         )))
     });
     match asked {
-        Ok(certificate) if pki::csr::is_for_key(&certificate, &signing.key_pem) => files.replace(&certificate),
-        Ok(_) => {
-            files.forget_next_key()?;
-            Err(files.failed(format!("{name} got a certificate for another key")))
-        }
+        Ok(certificate) => match unusable(&certificate, &signing.key_pem) {
+            None => files.replace(&certificate),
+            Some(why) => {
+                files.forget_next_key()?;
+                Err(files.failed(format!("{name} got a certificate {why}")))
+            }
+        },
         Err(wait::Refused::Final(why)) => {
             files.forget_next_key()?;
             Err(files.failed(why))
@@ -102,12 +104,10 @@ pub async fn keep(client: Client, wanted: Wanted, files: Files, stop: Cancellati
                     renewed = obtain(&client, &wanted, &files) => renewed,
                 };
                 match renewed {
-                    Ok(()) => {
-                        tracing::info!(certificate = %files, "renewed");
-                        continue;
-                    }
+                    Ok(()) => tracing::info!(certificate = %files, "renewed"),
                     Err(error) => tracing::warn!(%error, "cannot renew, trying again later"),
                 }
+                // After success, too: a certificate that is short, or valid at another time than now, is due at once again.
                 limits::RENEWAL_RETRY
             }
             // The clock may be set meanwhile.
@@ -117,6 +117,16 @@ pub async fn keep(client: Client, wanted: Wanted, files: Files, stop: Cancellati
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
+    }
+}
+
+/// Why a certificate is not put in the place of one that may still be good.
+fn unusable(cert_pem: &str, key_pem: &str) -> Option<&'static str> {
+    match pki::pem_validity(cert_pem) {
+        Ok(_) if !pki::csr::is_for_key(cert_pem, key_pem) => Some("for another key"),
+        Ok((_, end)) if end <= SystemTime::now() => Some("that is over"),
+        Ok(_) => None,
+        Err(_) => Some("that cannot be read"),
     }
 }
 

@@ -29,9 +29,11 @@ impl Authenticator for BootstrapTokens {
     }
 }
 
-/// The user of a token, which is `(id, secret)`, as this member knows it now. `Err` is why it is bad.
+/// The user of a token, which is `(id, secret)`, as this member knows it now: one that lags takes a token for a moment
+/// after it was removed elsewhere, and refuses one that was just made there. `Err` is why it is bad.
 pub(crate) async fn check(reader: &Reader, token: (&str, &str)) -> Result<User, String> {
     let name = format!("{}{}", bootstrap_tokens::NAME_PREFIX, token.0);
+    // Only what is here: a stranger's guess must not cost the leader anything.
     let stored = reader.local("secrets", bootstrap_tokens::NAMESPACE, &name).await;
     let stored = stored.map_err(|error| error.to_string())?;
     user(stored.as_ref(), token, Timestamp::now())

@@ -373,5 +373,9 @@ async fn a_stranger_reads_cluster_info_and_no_other_config_map() {
     let stranger = async |path: &str| cluster.send("h2", None, get(path)).await.status();
     assert_eq!(stranger(&format!("{maps}/cluster-info")).await, StatusCode::OK);
     assert_eq!(stranger(&format!("{maps}/other")).await, StatusCode::UNAUTHORIZED);
+    let mut removal = get(&format!("{maps}/cluster-info"));
+    *removal.method_mut() = http::Method::DELETE;
+    let answer = cluster.send("h2", None, removal).await;
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(stranger(maps).await, StatusCode::UNAUTHORIZED);
 }

@@ -76,6 +76,10 @@ impl Ca {
     pub fn load(cert_path: &Path, key_path: &Path) -> Result<Ca, Error> {
         let (cert_pem, key_pem) = (read(cert_path)?, read(key_path)?);
         let key = KeyPair::from_pem(&key_pem).map_err(|e| Error::content("private key", key_path, e))?;
+        if !crate::csr::is_for_key(&cert_pem, &key_pem) {
+            let reason = format!("it is not the key of {}", cert_path.display());
+            return Err(Error::content("private key", key_path, reason));
+        }
         let issuer =
             Issuer::from_ca_cert_pem(&cert_pem, key).map_err(|e| Error::content("CA certificate", cert_path, e))?;
         Ok(Ca {

@@ -1,6 +1,6 @@
 //! Certificate signing requests: making one, reading a stranger's, and granting it.
 //!
-//! What a request says is a stranger's word: nothing of it but subject, names and key ever reaches a certificate. The subject
+//! What a request says is a stranger's word: nothing of it but subject, names and key is taken from it. The subject
 //! is copied byte for byte, so that whoever reads the certificate reads what was judged here.
 
 use std::net::IpAddr;
@@ -116,7 +116,16 @@ pub fn check(pem: &str) -> Result<(), String> {
 }
 
 fn unwrapped(pem: &str) -> Result<Pem, String> {
-    let block = x509_parser::pem::parse_x509_pem(pem.as_bytes())
+    // Readers differ in what they skip: with one block and nothing else, all of them read the same.
+    let text = pem.trim();
+    let whole =
+        text.starts_with(&format!("-----BEGIN {LABEL}-----")) && text.ends_with(&format!("-----END {LABEL}-----"));
+    if !whole || text.matches("-----BEGIN").count() != 1 || text.matches("-----END").count() != 1 {
+        return Err(format!(
+            "PEM block type must be {LABEL}, and nothing may stand beside the one block"
+        ));
+    }
+    let block = x509_parser::pem::parse_x509_pem(text.as_bytes())
         .ok()
         .map(|(_, block)| block);
     block
@@ -155,11 +164,24 @@ impl Request {
                 .map_err(|e| format!("its key is of no kind that is signed here: {e}"))?,
         };
         for extension in opened.requested_extensions().into_iter().flatten() {
-            if let ParsedExtension::SubjectAlternativeName(names) = extension {
-                names.general_names.iter().try_for_each(|name| request.add(name))?;
+            match extension {
+                ParsedExtension::SubjectAlternativeName(names) => {
+                    names.general_names.iter().try_for_each(|name| request.add(name))?;
+                }
+                ParsedExtension::ParseError { error } => {
+                    return Err(format!("an extension of it is malformed: {error}"));
+                }
+                _ => {}
             }
         }
+        request
+            .alternatives()
+            .map_err(|e| format!("a name in it cannot be signed: {e}"))?;
         Ok(request)
+    }
+
+    fn alternatives(&self) -> Result<Vec<SanType>, rcgen::Error> {
+        alternatives(&self.dns_names, &self.ip_addresses, &self.email_addresses, &self.uris)
     }
 
     /// Names of other kinds are dropped, as upstream drops them.
@@ -219,7 +241,8 @@ impl Ca {
             validity - BACKDATE
         };
         params.not_before = (now - BACKDATE).into();
-        params.not_after = (now + counted).min(authority_ends).into();
+        let ends = now.checked_add(counted).unwrap_or(authority_ends);
+        params.not_after = ends.min(authority_ends).into();
         let draft = params
             .signed_by(&request.key, self.issuer())
             .map_err(|e| failed(e.to_string()))?;
@@ -231,12 +254,7 @@ impl Ca {
 /// Everything of the certificate but its time and the exact subject.
 fn params(request: &Request, usages: Usages) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::default();
-    params.subject_alt_names = alternatives(
-        &request.dns_names,
-        &request.ip_addresses,
-        &request.email_addresses,
-        &request.uris,
-    )?;
+    params.subject_alt_names = request.alternatives()?;
     params.distinguished_name = rcgen::DistinguishedName::new();
     // Whether there is a subject decides whether the other names are critical.
     if der::elements(&request.subject).is_some_and(|parts| !parts.is_empty()) {

@@ -38,15 +38,15 @@ fn signed_part(header: &str, content: &str) -> String {
 mod tests {
     use super::*;
 
-    const CONTENT: &str = "Hello from the other side. I must have called a thousand times.";
+    const CONTENT: &str = "The keys to this cluster hang beside the door.";
 
     /// Computed by another implementation of HMAC-SHA256 over the same parts.
     #[test]
     fn the_signature_is_a_compact_jws_without_its_payload() {
-        let signature = sign(CONTENT, "joshua", "my voice is my passport");
+        let signature = sign(CONTENT, "kettle", "a9f3c27d51e80b46");
         assert_eq!(
             signature,
-            "eyJhbGciOiJIUzI1NiIsImtpZCI6Impvc2h1YSJ9..Wvm4lABG2MTCQNvjZK5AJ7th6Qm1ywTmBDAVJNF7IHM"
+            "eyJhbGciOiJIUzI1NiIsImtpZCI6ImtldHRsZSJ9..83qM0C-LYN7jOOoZfJBcxy_uqclg3Df4iimsxuFzEBU"
         );
     }
 

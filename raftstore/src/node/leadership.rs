@@ -35,7 +35,7 @@ pub async fn run<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(core: Arc<Co
 }
 
 /// Sends a leader's heartbeats. Raft's own are as far apart as it waits for an answer; on a starved machine that has to be
-/// long, while followers have to hear of their leader often.
+/// long, while a follower that answers is to hear of its leader often. One at a time is under way to each.
 pub async fn beat<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(core: Arc<Core<R, D, B, N>>) {
     loop {
         R::sleep(core.options.timing.heartbeat).await;

@@ -34,7 +34,7 @@ enum Command {
     /// How often leaders lapse while other programs want all of the processor
     Starve {
         /// How many such programs
-        #[arg(long, default_value_t = 24)]
+        #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(..=256))]
         programs: u32,
         /// For how long
         #[arg(long, default_value_t = 60)]

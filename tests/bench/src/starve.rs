@@ -19,8 +19,8 @@ pub fn run(programs: u32, seconds: u64) -> anyhow::Result<()> {
     println!("| busy programs | seconds | leaders that lapsed | leaders begun |\n|---|---|---|---|");
     println!(
         "| {programs} | {seconds} | {} | {} |",
-        after.lapsed - before.lapsed,
-        after.begun - before.begun
+        after.lapsed.saturating_sub(before.lapsed),
+        after.begun.saturating_sub(before.begun)
     );
     Ok(())
 }

@@ -36,17 +36,29 @@ impl Files {
     }
 
     /// Finishes a replacement that was under way: once the next certificate is there, it and its key take their places, the key
-    /// first. If only the key has, it is not looked for again.
+    /// first. Where the key is not next any more, it either has, or is lost, and the certificate with it.
     pub fn settle(&self) -> Result<(), Error> {
         let (cert, key) = (next(&self.cert), next(&self.key));
         if !cert.exists() {
             return Ok(());
         }
-        match fs::rename(&key, &self.key) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(self.failed(error)),
-            _ => {}
-        }
-        fs::rename(&cert, &self.cert).map_err(|error| self.failed(error))
+        let moved = match fs::rename(&key, &self.key) {
+            Ok(()) => true,
+            Err(error) if error.kind() == ErrorKind::NotFound => self.belongs(&cert),
+            Err(error) => return Err(self.failed(error)),
+        };
+        let finished = if moved {
+            fs::rename(&cert, &self.cert)
+        } else {
+            fs::remove_file(&cert)
+        };
+        finished.map_err(|error| self.failed(error))
+    }
+
+    /// Whether the certificate at `cert` is for the key in use.
+    fn belongs(&self, cert: &Path) -> bool {
+        let (cert, key) = (fs::read_to_string(cert), fs::read_to_string(&self.key));
+        matches!((cert, key), (Ok(cert), Ok(key)) if pki::csr::is_for_key(&cert, &key))
     }
 
     /// The key of a renewal that is under way.
@@ -129,5 +141,17 @@ mod tests {
             assert!(files.validity().is_some());
             assert_eq!(files.next_key().is_some(), stopped_after == 0);
         }
+    }
+
+    #[test]
+    fn a_certificate_whose_key_was_lost_takes_nobodys_place() {
+        let [old, new] = pairs();
+        let directory = tempfile::tempdir().unwrap();
+        let files = Files::new(directory.path().join("a.crt"), directory.path().join("a.key"));
+        fs::write(&files.cert, &old.0).unwrap();
+        fs::write(&files.key, &old.1).unwrap();
+        fs::write(next(&files.cert), &new.0).unwrap();
+        files.settle().unwrap();
+        assert!(files.validity().is_some() && !next(&files.cert).exists());
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::bootstrap_tokens::secret_remaining;
-use client::{Cache, DeleteOptions, Error, Key, Outcome, Projection, WorkQueue};
+use client::{Cache, DeleteOptions, Error, Key, Outcome, Preconditions, Projection, WorkQueue};
 use jiff::Timestamp;
 
 use super::{TokenSecret, tokens};
@@ -32,7 +32,14 @@ async fn reconcile(context: &Context, secrets: &Cache<TokenSecret>, key: Key) ->
         Some(left) if !left.is_zero() => return Ok(Outcome::After(left.min(limits::LOOK_MAX))),
         Some(_) => {}
     }
-    let options = DeleteOptions::uid(&secret.metadata.uid);
+    // Its time may just have been extended.
+    let options = DeleteOptions {
+        preconditions: Some(Preconditions {
+            uid: Some(secret.metadata.uid.clone()),
+            resource_version: Some(secret.metadata.resource_version.clone()),
+        }),
+        ..DeleteOptions::default()
+    };
     match context.client.delete(&TokenSecret::RESOURCE, &key, &options).await {
         // It is gone, or another one by now.
         Err(error) if error.is_not_found() || error.is_conflict() => Ok(Outcome::Done),

@@ -1,5 +1,5 @@
-//! Removes requests nobody needs any more: an hour after they were approved, denied or failed, a day after they were made and
-//! nobody decided, and when the certificate they got is over. Whoever asked has fetched its certificate long before.
+//! Removes requests nobody needs any more: an hour after they were denied, failed, or approved and signed, a day after they were
+//! approved and nobody signed, or made and nobody decided, and when the certificate they got is over. Whoever asked has fetched its certificate long before.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,10 +47,15 @@ fn due(request: &SigningRequest) -> Option<Timestamp> {
     if conditions.is_empty() {
         return after(request.metadata.creation_timestamp, limits::REQUEST_PENDING_MAX);
     }
-    let decided = conditions
-        .iter()
-        .filter(|condition| [APPROVED, DENIED, FAILED].contains(&condition.kind.as_str()))
-        .filter_map(|condition| after(condition.last_update_time, limits::REQUEST_DECIDED_MAX));
+    let decided = conditions.iter().filter_map(|condition| {
+        let wait = match condition.kind.as_str() {
+            // Its signer may be away.
+            APPROVED if !request.is_issued() => limits::REQUEST_PENDING_MAX,
+            APPROVED | DENIED | FAILED => limits::REQUEST_DECIDED_MAX,
+            _ => return None,
+        };
+        after(condition.last_update_time, wait)
+    });
     decided.chain(certificate_end(request)).min()
 }
 
@@ -80,9 +85,16 @@ mod tests {
     fn a_request_goes_an_hour_after_its_decision_or_a_day_without_one() {
         let decided = |kind| due_at(json!({ "conditions": [since(kind, "05:00:00")] }));
         assert_eq!(due_at(json!({})).unwrap(), "2026-01-02T00:00:00Z");
-        for kind in [APPROVED, DENIED, FAILED] {
+        for kind in [DENIED, FAILED] {
             assert_eq!(decided(kind).unwrap(), "2026-01-01T06:00:00Z", "{kind}");
         }
+        assert_eq!(
+            decided(APPROVED).unwrap(),
+            "2026-01-02T05:00:00Z",
+            "nobody has signed it"
+        );
+        let issued = json!({ "conditions": [since(APPROVED, "05:00:00")], "certificate": "eA==" });
+        assert_eq!(due_at(issued).unwrap(), "2026-01-01T06:00:00Z");
         assert_eq!(decided("SomebodysOwn"), None);
         assert_eq!(
             due_at(json!({ "conditions": [{ "type": DENIED, "status": "True" }] })),

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 /// The shortest certificate that may be asked for.
 const SECONDS_MIN: i64 = 600;
+/// Bounds the work of comparing them with each other. Upstream has no bound; three kinds mean something.
+const CONDITIONS_MAX: usize = 64;
 /// So that a signer's name fits where resources are named.
 const SIGNER_LENGTH_MAX: usize = 571;
 /// The signer of the first version of this API, which signed anything.
@@ -73,6 +75,10 @@ fn usages(errors: &mut Errors, usages: &[Value]) {
     if usages.is_empty() {
         errors.push(FieldError::required("spec.usages", ""));
     }
+    // More than there are: one of them is wrong or there twice, and each would be told of.
+    if usages.len() > USAGES.len() {
+        return errors.push(FieldError::too_many("spec.usages", usages.len(), USAGES.len()));
+    }
     for (index, usage) in usages.iter().enumerate() {
         let field = format!("spec.usages[{index}]");
         if !usage.as_str().is_some_and(|usage| USAGES.contains(&usage)) {
@@ -87,6 +93,10 @@ fn usages(errors: &mut Errors, usages: &[Value]) {
 fn signer(errors: &mut Errors, name: &str) {
     if name.is_empty() {
         return errors.push(FieldError::required("spec.signerName", ""));
+    }
+    // Before its parts, each of which would be told of.
+    if name.len() > SIGNER_LENGTH_MAX {
+        return errors.push(FieldError::too_long("spec.signerName", SIGNER_LENGTH_MAX));
     }
     let mut invalid =
         |value: &str, detail: &str| errors.push(FieldError::invalid("spec.signerName", &json!(value), detail));
@@ -121,14 +131,18 @@ fn signer(errors: &mut Errors, name: &str) {
     if domain.len() > SUBDOMAIN_LENGTH_MAX {
         errors.push(FieldError::too_long("spec.signerName", SUBDOMAIN_LENGTH_MAX));
     }
-    if name.len() > SIGNER_LENGTH_MAX {
-        errors.push(FieldError::too_long("spec.signerName", SIGNER_LENGTH_MAX));
-    }
 }
 
 /// The status of a request, whoever wrote it.
 pub(super) fn status(errors: &mut Errors, request: &Value) {
     let conditions = list(request, "status.conditions");
+    if conditions.len() > CONDITIONS_MAX {
+        return errors.push(FieldError::too_many(
+            "status.conditions",
+            conditions.len(),
+            CONDITIONS_MAX,
+        ));
+    }
     for (index, condition) in conditions.iter().enumerate() {
         let earlier = |kind: &str| conditions[..index].iter().any(|c| text(c, "type") == kind);
         self::condition(errors, &format!("status.conditions[{index}]"), condition, &earlier);

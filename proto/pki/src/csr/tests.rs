@@ -153,6 +153,19 @@ fn only_a_block_of_the_right_kind_is_a_request() {
             .request_pem
             .replace("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"),
     ] {
-        assert_eq!(check(wrong).unwrap_err(), "PEM block type must be CERTIFICATE REQUEST");
+        let why = check(wrong).unwrap_err();
+        assert!(why.starts_with("PEM block type must be CERTIFICATE REQUEST"), "{why}");
+    }
+    check(&format!("\n{}\n", made.request_pem)).unwrap();
+    let other = request(&leaf()).unwrap().request_pem;
+    for hiding in [
+        made.request_pem.replace("-----END CERTIFICATE REQUEST", "-----END X") + &other,
+        format!("{}{other}", made.request_pem),
+        format!("{}trailing", made.request_pem),
+    ] {
+        assert!(
+            check(&hiding).is_err(),
+            "another reader would take another block: {hiding}"
+        );
     }
 }
