@@ -21,9 +21,11 @@ mod node;
 pub mod options;
 #[cfg(feature = "planted")]
 pub mod planted;
+pub mod restore;
 pub mod status;
 mod store;
 pub mod transport;
+mod verify;
 pub mod watch;
 
 /// etcd's requests and responses, which are the arguments of [`Store`].
@@ -36,4 +38,5 @@ pub use options::{FaultHandler, FreeSpace, Options, Retention, Setup, Space, Tim
 pub use status::{Leadership, Member, Status};
 pub use store::Store;
 pub use transport::{Description, Listen, Tls, describe};
+pub use verify::{Findings, verify};
 pub use watch::{Delivery, WatchSpec, Watcher};

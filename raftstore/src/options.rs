@@ -266,7 +266,7 @@ pub fn member_id(cluster_token: &str, name: &str) -> u64 {
 }
 
 /// 64 bits of FNV-1a over the parts; never 0. Ids are stored, so this must never change.
-fn identity(parts: &[&str]) -> u64 {
+pub(crate) fn identity(parts: &[&str]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for part in parts {
         // The terminator keeps ("ab", "c") and ("a", "bc") apart.

@@ -20,6 +20,7 @@
 //! Downgrading, which answers `Unimplemented` and says what to do instead.
 
 mod auth;
+pub mod backup;
 mod bolt;
 mod calls;
 mod client;
@@ -39,6 +40,7 @@ mod maintenance;
 mod metrics;
 mod process;
 mod queue;
+pub mod restore;
 mod server;
 mod snapshot;
 pub mod standalone;

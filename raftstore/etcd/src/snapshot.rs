@@ -18,20 +18,20 @@ use ring::digest;
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use crate::{VERSION, bolt::Bolt, error::status, limits};
+use crate::{VERSION, bolt::Writer, error::status, limits};
 
 type Answer = Result<SnapshotResponse, Status>;
 
 /// Rows on their way into a file.
 struct Spool {
     directory: PathBuf,
-    bolt: io::Result<Bolt<BufWriter<File>>>,
+    bolt: io::Result<Writer<BufWriter<File>>>,
 }
 
 impl RowSink for Spool {
     fn begin(&mut self) {
         let file = tempfile::tempfile_in(&self.directory);
-        self.bolt = file.and_then(|file| Bolt::new(BufWriter::new(file)));
+        self.bolt = file.and_then(|file| Writer::new(BufWriter::new(file)));
     }
 
     fn row(&mut self, key: &[u8], value: &[u8]) -> bool {
@@ -78,7 +78,7 @@ async fn try_send(store: Store, directory: PathBuf, client: &mpsc::Sender<Answer
 const EMPTY_BUCKETS: [&[u8]; 4] = [b"alarm", b"cluster", b"members", b"members_removed"];
 
 /// Adds everything but the keys, which are there.
-fn complete(mut bolt: Bolt<BufWriter<File>>, dump: &Dump) -> io::Result<(File, u64)> {
+fn complete(mut bolt: Writer<BufWriter<File>>, dump: &Dump) -> io::Result<(File, u64)> {
     bolt.finish_bucket(b"key")?;
     for lease in dump.view.leases() {
         let lease = Lease {
@@ -109,7 +109,7 @@ fn complete(mut bolt: Bolt<BufWriter<File>>, dump: &Dump) -> io::Result<(File, u
     Ok((file.into_inner().map_err(io::IntoInnerError::into_error)?, length))
 }
 
-fn users(bolt: &mut Bolt<BufWriter<File>>, auth: &Auth) -> io::Result<()> {
+fn users(bolt: &mut Writer<BufWriter<File>>, auth: &Auth) -> io::Result<()> {
     bolt.row(b"authEnabled", &[u8::from(auth.enabled())])?;
     bolt.row(b"authRevision", &auth.revision().to_be_bytes())?;
     bolt.finish_bucket(b"auth")?;
@@ -125,13 +125,13 @@ fn users(bolt: &mut Bolt<BufWriter<File>>, auth: &Auth) -> io::Result<()> {
 
 /// etcd's record of a lease.
 #[derive(Clone, PartialEq, Message)]
-struct Lease {
+pub struct Lease {
     #[prost(int64, tag = "1")]
-    id: i64,
+    pub id: i64,
     #[prost(int64, tag = "2")]
-    ttl: i64,
+    pub ttl: i64,
     #[prost(int64, tag = "3")]
-    remaining_ttl: i64,
+    pub remaining_ttl: i64,
 }
 
 /// etcd's form of a revision without a place in it.

@@ -40,7 +40,16 @@ pub fn cluster(members: u64) -> LocalBoxFuture<'static, Result<Vec<Store>, Error
 ///
 /// Those of [`Store::open`].
 pub fn open(setup: Setup) -> LocalBoxFuture<'static, Result<Store, Error>> {
-    Box::pin(Store::open(setup, Arc::new(Memory::new())))
+    open_over(setup, Memory::new())
+}
+
+/// As [`open`], with tables that are there already.
+///
+/// # Errors
+///
+/// Those of [`Store::open`].
+pub fn open_over(setup: Setup, tables: Memory) -> LocalBoxFuture<'static, Result<Store, Error>> {
+    Box::pin(Store::open(setup, Arc::new(tables)))
 }
 
 async fn start(members: u64) -> Result<Vec<Store>, Error> {

@@ -14,11 +14,10 @@ mod snapshot;
 mod types;
 
 pub use apply::{Applier, Shared};
-use codec::to_log_id;
 pub use codec::{
     append_reply, append_request, decode_membership, encode_membership, parse_append_reply, parse_append_request,
-    parse_log_id, parse_vote, wire_log_id, wire_vote,
+    parse_log_id, parse_vote, to_log_id, wire_log_id, wire_vote,
 };
 pub use log_store::LogStore;
-pub use snapshot::{SnapshotData, SnapshotOf};
+pub use snapshot::{MEMBERSHIP_RECORD, SnapshotData, SnapshotOf};
 pub use types::{Answers, EntryOf, LogIdOf, Peer, Proposal, RaftOf, StoredMembershipOf, Types, VoteOf};

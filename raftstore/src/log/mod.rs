@@ -17,6 +17,7 @@ mod disk;
 mod error;
 mod index;
 mod memory;
+mod read_only;
 mod record;
 mod recover;
 mod segment;
@@ -39,7 +40,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::LogError;
 pub use memory::{MemoryDisk, MemoryFile, PAGE_BYTES};
+pub use read_only::ReadOnlyDisk;
 pub use record::{Claim, Entry, EntryKind, LogId, Record, Vote};
+pub use recover::{Survey, survey};
 pub use volatile::Volatile;
 
 use crate::limits::{CLAIMS_MAX, LOG_CACHE_BYTES, LOG_ROUND_BYTES, LOG_SEGMENT_BYTES};

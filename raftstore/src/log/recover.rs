@@ -23,7 +23,7 @@ use super::batch::{ALIGNMENT, BatchHeader, HEADER_BYTES, Place};
 use super::disk::{Disk, DiskFile};
 use super::error::LogError;
 use super::index::{Index, Stored};
-use super::record::{ENTRY_PREFIX_BYTES, Entry, Record};
+use super::record::{ENTRY_PREFIX_BYTES, Entry, LogId, Record, Vote};
 use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, parse_segment_name, parse_spare_name, salt, segment_name};
 
 /// A segment in use.
@@ -60,21 +60,64 @@ pub struct Recovered<F> {
 
 /// Recovers the log of `disk`, keeping at most `cache_bytes` of payloads in memory.
 pub fn recover<D: Disk>(disk: &D, cache_bytes: usize) -> Result<Recovered<D::File>, LogError> {
-    let names = disk
-        .list()
-        .map_err(|error| LogError::io("list the log directory", disk.describe(), error))?;
-    let spares = names
-        .iter()
-        .filter(|name| parse_spare_name(name).is_some())
-        .cloned()
-        .collect();
+    let names = list(disk)?;
+    let spares = names.iter().filter(|name| parse_spare_name(name).is_some());
+    let sequences = sequences(&names);
+    let scan = Scan::all(disk, cache_bytes, &sequences)?;
+    let spares = spares.cloned().collect();
+    scan.finish(spares, sequences.last().map_or(1, |last| last + 1))
+}
+
+/// Looks at the log of `disk` as [`recover`] does, and changes nothing.
+pub fn survey<D: Disk>(disk: &D) -> Result<Survey, LogError> {
+    let sequences = sequences(&list(disk)?);
+    let scan = Scan::all(disk, 0, &sequences)?;
+    scan.check_hole()?;
+    let torn = scan
+        .torn()
+        .map_err(|error| LogError::io("read the end of", disk.describe(), error))?;
+    let index = scan.index;
+    Ok(Survey {
+        segments: sequences.len(),
+        first_index: index.first_index(),
+        last: index.last(),
+        purged: index.purged,
+        vote: index.vote,
+        committed: index.committed,
+        torn,
+    })
+}
+
+/// What a log holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Survey {
+    /// Files in use.
+    pub segments: usize,
+    /// The first entry present.
+    pub first_index: Option<u64>,
+    /// The last entry, or the last purged one when there is none.
+    pub last: Option<LogId>,
+    /// The last purged entry.
+    pub purged: Option<LogId>,
+    /// The last vote.
+    pub vote: Option<Vote>,
+    /// The last entry known here to be committed.
+    pub committed: Option<LogId>,
+    /// The file and the offset behind which something was written that was never known to be synced. The next start cuts
+    /// it; nobody was promised anything of it.
+    pub torn: Option<(String, u64)>,
+}
+
+fn list<D: Disk>(disk: &D) -> Result<Vec<String>, LogError> {
+    disk.list()
+        .map_err(|error| LogError::io("list the log directory", disk.describe(), error))
+}
+
+/// The numbers of the segments in use, ascending.
+fn sequences(names: &[String]) -> Vec<u64> {
     let mut sequences: Vec<u64> = names.iter().filter_map(|name| parse_segment_name(name)).collect();
     sequences.sort_unstable();
-    let mut scan = Scan::new(disk, cache_bytes);
-    for (position, sequence) in sequences.iter().enumerate() {
-        scan.segment(*sequence, position + 1 == sequences.len())?;
-    }
-    scan.finish(spares, sequences.last().map_or(1, |last| last + 1))
+    sequences
 }
 
 /// Where the chain broke, and in which segment.
@@ -97,6 +140,14 @@ struct Scan<'a, D: Disk> {
 }
 
 impl<'a, D: Disk> Scan<'a, D> {
+    fn all(disk: &'a D, cache_bytes: usize, sequences: &[u64]) -> Result<Self, LogError> {
+        let mut scan = Self::new(disk, cache_bytes);
+        for (position, sequence) in sequences.iter().enumerate() {
+            scan.segment(*sequence, position + 1 == sequences.len())?;
+        }
+        Ok(scan)
+    }
+
     fn new(disk: &'a D, cache_bytes: usize) -> Self {
         Self {
             disk,
@@ -323,6 +374,18 @@ impl<'a, D: Disk> Scan<'a, D> {
         }
     }
 
+    /// Where something lies behind the end.
+    fn torn(&self) -> io::Result<Option<(String, u64)>> {
+        if let Some(segment) = self.segments.back()
+            && rest(&*segment.file, self.offset, segment.length)?
+                .iter()
+                .any(|byte| *byte != 0)
+        {
+            return Ok(Some((segment_name(segment.sequence), self.offset)));
+        }
+        Ok(self.discarded.first().map(|name| (name.clone(), 0)))
+    }
+
     /// Removes what lies behind the end, so that it can never be taken for a continuation, and makes the rest durable: a
     /// killed process may have left writes that were seen here but are not on the disk yet.
     fn wipe(&mut self) -> io::Result<()> {
@@ -340,12 +403,17 @@ impl<'a, D: Disk> Scan<'a, D> {
 }
 
 fn zero_rest<F: DiskFile>(file: &F, from: u64, length: u64) -> io::Result<()> {
-    let mut rest = vec![0; length.saturating_sub(from) as usize];
-    file.read_at(&mut rest, from)?;
+    let rest = rest(file, from, length)?;
     match rest.iter().rposition(|byte| *byte != 0) {
         Some(last) => file.write_at(&vec![0; last + 1], from),
         None => Ok(()),
     }
+}
+
+fn rest<F: DiskFile>(file: &F, from: u64, length: u64) -> io::Result<Vec<u8>> {
+    let mut rest = vec![0; length.saturating_sub(from) as usize];
+    file.read_at(&mut rest, from)?;
+    Ok(rest)
 }
 
 /// Whether any batch of the segment with this salt is there.

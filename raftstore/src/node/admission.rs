@@ -185,7 +185,8 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
     }
 }
 
-pub(super) fn peer(member: &Member) -> Peer {
+/// A member as consensus knows it.
+pub fn peer(member: &Member) -> Peer {
     Peer {
         name: member.name.clone(),
         peer_urls: member.peer_urls.clone(),

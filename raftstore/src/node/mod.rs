@@ -33,6 +33,7 @@ use crate::status::Leadership;
 use crate::transport::{Inbound, Peers};
 use crate::watch::{History, Hub};
 
+pub use admission::peer;
 pub use propose::Committed;
 
 /// What a member is made of, besides its options.

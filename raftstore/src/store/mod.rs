@@ -36,7 +36,7 @@ use crate::transport::{Dialer, Identity, Peers, serve};
 use crate::watch::{WatchSpec, Watcher};
 
 /// Where the log is inside a member's data directory.
-const LOG_DIRECTORY: &str = "log";
+pub(crate) const LOG_DIRECTORY: &str = "log";
 
 /// The store of one member. As it is opened, it is the member's own and may do everything; [`Store::on_behalf_of`] gives a
 /// handle that may do what somebody may.

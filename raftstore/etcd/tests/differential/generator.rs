@@ -231,6 +231,20 @@ impl Generator {
         questions
     }
 
+    /// What takes keys with a prefix away, their history included, from a store that is at a revision.
+    pub fn without(prefix: &str, revision: i64) -> [Op; 2] {
+        let delete = DeleteRangeRequest {
+            key: Bytes::copy_from_slice(prefix.as_bytes()),
+            range_end: mvcc::prefix_end(prefix.as_bytes()).into(),
+            ..Default::default()
+        };
+        let compact = CompactionRequest {
+            revision: revision + 1,
+            physical: true,
+        };
+        [Op::DeleteRange(delete), Op::Compact(compact)]
+    }
+
     pub fn op(&mut self) -> Op {
         match self.below(40) {
             0..10 => Op::Put(self.put()),

@@ -3,12 +3,16 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use etcd::restore::{Checksum, Snapshot};
 use etcd::services::etcdserverpb::{
     auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient, maintenance_client::MaintenanceClient,
     watch_client::WatchClient,
 };
+use etcd::standalone::Plan;
 use etcd::{EtcdConfig, serve};
 use proto::etcd::etcdserverpb::{self as pb, ResponseHeader, response_op};
+use raftstore::Store;
+use raftstore::restore::establish;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::Channel;
@@ -146,6 +150,7 @@ pub struct Peer {
     lease: LeaseClient<Channel>,
     maintenance: MaintenanceClient<Channel>,
     _stop: Option<DropGuard>,
+    _data: Option<tempfile::TempDir>,
 }
 
 /// An answer without what tells members apart, or the code and text of an error.
@@ -182,15 +187,47 @@ impl Peer {
             lease: LeaseClient::new(channel.clone()),
             maintenance: MaintenanceClient::new(channel),
             _stop: stop,
+            _data: None,
         }
     }
 
     /// The door over a store in memory.
     pub async fn door() -> Self {
+        Self::door_of(memory::store().await.unwrap()).await
+    }
+
+    /// The door over a store that was restored from a snapshot.
+    pub async fn restored(snapshot: &[u8]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let file = data.path().join("snapshot.db");
+        std::fs::write(&file, snapshot).unwrap();
+        let snapshot = Snapshot::open(&file, Checksum::Needed).unwrap();
+        let listen = format!("http://127.0.0.1:{}", free_port());
+        let flags = [
+            format!("--data-dir={}", data.path().join("member").display()),
+            format!("--listen-peer-urls={listen}"),
+            format!("--initial-advertise-peer-urls={listen}"),
+        ];
+        let plan = Plan::read(flags, []).unwrap();
+        let mut options = plan.options().clone();
+        options.restored(snapshot.digest(), true);
+        let tables = mvcc::Memory::new();
+        snapshot.restore(&tables, &options.members, 0).unwrap();
+        std::fs::create_dir_all(&plan.data_directory).unwrap();
+        establish(&plan.data_directory, &options).await.unwrap();
+        let store = memory::open_over(plan.setup().unwrap().0, tables).await.unwrap();
+        let mut leadership = store.leadership();
+        leadership.wait_for(|known| known.leading).await.unwrap();
+        Self {
+            _data: Some(data),
+            ..Self::door_of(store).await
+        }
+    }
+
+    async fn door_of(store: Store) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        let store = memory::store().await.unwrap();
         let mut config = EtcdConfig::new("one", vec![]);
         config.bcrypt_cost = 4;
         tokio::spawn(serve(listener, None, store, config, stop.clone()));
@@ -205,6 +242,15 @@ impl Peer {
             ..Default::default()
         };
         self.kv.put(request).await.unwrap();
+    }
+
+    /// Where it is.
+    pub async fn revision(&mut self) -> i64 {
+        let range = self.kv.range(pb::RangeRequest {
+            key: "x".into(),
+            ..Default::default()
+        });
+        range.await.unwrap().into_inner().header.unwrap().revision
     }
 
     /// The bytes of a snapshot.

@@ -2,6 +2,7 @@
 
 mod joining;
 mod member;
+mod restoring;
 
 use etcd::services::etcdserverpb::kv_client::KvClient;
 use etcd::standalone::{Plan, run};

@@ -8,6 +8,7 @@ use std::{
 
 use etcd::services::etcdserverpb::{cluster_client::ClusterClient, kv_client::KvClient};
 use etcd::standalone::{Plan, run};
+use mvcc::Memory;
 use proto::etcd::etcdserverpb::{Member, MemberListRequest, PutRequest, RangeRequest};
 use raftstore::FaultHandler;
 use tokio::task::JoinHandle;
@@ -55,6 +56,11 @@ pub struct Running {
 
 impl Running {
     pub fn start(line: Vec<String>, variables: Vec<(String, String)>) -> Self {
+        Self::start_over(line, variables, Memory::new())
+    }
+
+    /// Starts a member whose tables are there already.
+    pub fn start_over(line: Vec<String>, variables: Vec<(String, String)>, tables: Memory) -> Self {
         let plan = Plan::read(line, variables).unwrap();
         let (client_port, metrics_port) = (
             plan.listen_client[0].address.port(),
@@ -77,7 +83,7 @@ impl Running {
                         setup.options.on_fault = FaultHandler(Arc::new(move |reason| {
                             *noted.lock().unwrap() = Some(reason.to_owned());
                         }));
-                        memory::open(setup).await
+                        memory::open_over(setup, tables).await
                     },
                     stopped,
                 ))

@@ -41,7 +41,7 @@ use proto::etcd::{
 pub use caller::Caller;
 pub use refusal::AuthRefusal;
 
-pub(crate) use table::load;
+pub(crate) use table::{WHOLE, load, role_key, user_key};
 
 use crate::RangeEnd;
 use ranges::Ranges;

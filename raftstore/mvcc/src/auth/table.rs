@@ -11,15 +11,15 @@ use proto::{
 use super::{Auth, AuthRefusal, Role, User, ranges::Ranges};
 use crate::{Direction, Family, Fault, Rows, Step, WriteBatch, encoding};
 
-const WHOLE: &[u8] = b"auth";
+pub(crate) const WHOLE: &[u8] = b"auth";
 const USER_PREFIX: &[u8] = b"user/";
 const ROLE_PREFIX: &[u8] = b"role/";
 
-fn user_key(name: &str) -> Vec<u8> {
+pub(crate) fn user_key(name: &str) -> Vec<u8> {
     [USER_PREFIX, name.as_bytes()].concat()
 }
 
-fn role_key(name: &str) -> Vec<u8> {
+pub(crate) fn role_key(name: &str) -> Vec<u8> {
     [ROLE_PREFIX, name.as_bytes()].concat()
 }
 

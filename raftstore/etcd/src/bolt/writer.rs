@@ -1,25 +1,14 @@
-//! Writing a bbolt file, the format of etcd's database and of its snapshots.
-//!
-//! The file is pages of 4 KiB, all integers little-endian: two meta pages, a free list (empty here), then B+trees. A bucket
-//! is a tree of its own; the tree of all buckets has their names as keys and the page of their root as values. Keys come in
-//! order, so each tree is written from left to right, its open pages the only thing in memory; the meta pages, which say
-//! where the root is, come last.
+//! Writing a bbolt file. Keys come in order, so each tree is written from left to right, its open pages the only thing in
+//! memory; the meta pages, which say where the root is, come last.
 
 use std::io::{self, Seek, SeekFrom, Write};
 
+use super::{
+    BRANCH_PAGE, BUCKET_ELEMENT, ELEMENT_BYTES, FREELIST_PAGE, LEAF_PAGE, MAGIC, META_PAGE, PAGE_HEADER_BYTES, VERSION,
+    checksum,
+};
+
 const PAGE_BYTES: usize = 4096;
-const PAGE_HEADER_BYTES: usize = 16;
-const ELEMENT_BYTES: usize = 16;
-
-const BRANCH_PAGE: u16 = 0x01;
-const LEAF_PAGE: u16 = 0x02;
-const META_PAGE: u16 = 0x04;
-const FREELIST_PAGE: u16 = 0x10;
-/// Of a leaf's element: the value is a bucket.
-const BUCKET_ELEMENT: u32 = 0x01;
-
-const MAGIC: u32 = 0xED0C_DAED;
-const VERSION: u32 = 2;
 /// Pages 0 and 1 are the meta pages.
 const FREELIST_PAGE_ID: u64 = 2;
 const FIRST_PAGE_ID: u64 = 3;
@@ -27,7 +16,7 @@ const FIRST_PAGE_ID: u64 = 3;
 const ELEMENTS_MAX: usize = 1_000;
 
 /// A file in the making.
-pub struct Bolt<W> {
+pub struct Writer<W> {
     out: W,
     next_page: u64,
     /// Names and roots of the buckets that are done.
@@ -60,7 +49,7 @@ impl Elements {
     }
 }
 
-impl<W: Write + Seek> Bolt<W> {
+impl<W: Write + Seek> Writer<W> {
     /// An empty file.
     pub fn new(mut out: W) -> io::Result<Self> {
         out.seek(SeekFrom::Start(FIRST_PAGE_ID * PAGE_BYTES as u64))?;
@@ -212,72 +201,7 @@ fn meta(root: u64, end: u64, transaction: u64) -> Vec<u8> {
     for number in [root, 0, FREELIST_PAGE_ID, end, transaction] {
         meta.extend(number.to_le_bytes());
     }
-    let checksum = meta.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let checksum = checksum(&meta);
     meta.extend(checksum.to_le_bytes());
     meta
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn number(bytes: &[u8], at: usize, len: usize) -> u64 {
-        let mut number = [0; 8];
-        number[..len].copy_from_slice(&bytes[at..at + len]);
-        u64::from_le_bytes(number)
-    }
-
-    /// Reads a tree back, as bbolt would.
-    fn rows(file: &[u8], page: u64, found: &mut Vec<(Vec<u8>, Vec<u8>)>) {
-        let start = page as usize * PAGE_BYTES;
-        assert_eq!(number(file, start, 8), page);
-        let kind = number(file, start + 8, 2) as u16;
-        for index in 0..number(file, start + 10, 2) as usize {
-            let element = start + PAGE_HEADER_BYTES + index * ELEMENT_BYTES;
-            if kind == BRANCH_PAGE {
-                let key = element + number(file, element, 4) as usize;
-                let length = number(file, element + 4, 4) as usize;
-                let before = found.len();
-                rows(file, number(file, element + 8, 8), found);
-                assert_eq!(
-                    found[before].0,
-                    file[key..key + length],
-                    "a branch names its child's first key"
-                );
-            } else {
-                let key = element + number(file, element + 4, 4) as usize;
-                let value = key + number(file, element + 8, 4) as usize;
-                let end = value + number(file, element + 12, 4) as usize;
-                found.push((file[key..value].to_vec(), file[value..end].to_vec()));
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_written_reads_back_through_branches_and_large_rows() {
-        let mut bolt = Bolt::new(io::Cursor::new(Vec::new())).unwrap();
-        let row = |index: usize| {
-            let length = if index % 500 == 7 { 20_000 } else { index % 90 };
-            (format!("key-{index:06}").into_bytes(), vec![index as u8; length])
-        };
-        let written: Vec<_> = (0..30_000).map(row).collect();
-        for (key, value) in &written {
-            bolt.row(key, value).unwrap();
-        }
-        bolt.finish_bucket(b"many").unwrap();
-        bolt.finish_bucket(b"empty").unwrap();
-        let (file, length) = bolt.finish().unwrap();
-        let file = file.into_inner();
-        assert_eq!(file.len() as u64, length);
-        let root = number(&file, PAGE_BYTES + PAGE_HEADER_BYTES + 16, 8);
-        let mut buckets = Vec::new();
-        rows(&file, root, &mut buckets);
-        let names: Vec<&[u8]> = buckets.iter().map(|(name, _)| &name[..]).collect();
-        assert_eq!(names, [&b"empty"[..], b"many"]);
-        let mut read = Vec::new();
-        rows(&file, number(&buckets[1].1, 0, 8), &mut read);
-        assert!(read == written);
-    }
 }
