@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser};
 
+use crate::operate::args::{BackupArgs, CompactArgs, LeaderArgs, MemberArgs, RestoreArgs, VerifyArgs};
+
 /// Where `up` and `status` keep and look for a cluster unless told otherwise.
 const DEFAULT_DATA_DIR: &str = "proreus-data";
 
@@ -28,6 +30,18 @@ pub enum Command {
     Server(ConfigArgs),
     /// Run the keyspace and its etcd door alone, in the place of the `etcd` binary and under its flags
     Store(StoreArgs),
+    /// List, add, remove, promote and update the members of a store
+    Member(MemberArgs),
+    /// Show or move the leadership of a store
+    Leader(LeaderArgs),
+    /// Forget old revisions of a store
+    Compact(CompactArgs),
+    /// Save everything a store holds as a file
+    Backup(BackupArgs),
+    /// Make a new cluster of a backup, or of a snapshot of etcd
+    Restore(RestoreArgs),
+    /// Check the data of members that do not run
+    Verify(VerifyArgs),
     /// Run one node's agent: kubelet, service proxy, DNS
     Agent(ConfigArgs),
     /// Run a node's agent in the node's namespaces, which are made if they are not there (started by `up`)

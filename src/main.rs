@@ -13,6 +13,7 @@ mod leader;
 mod lock;
 mod node;
 mod node_init;
+mod operate;
 mod output;
 mod server;
 mod shutdown;
@@ -42,6 +43,12 @@ fn main() -> ExitCode {
         Command::NodeInit(args) => node_init::run(&args.config),
         Command::Store(args) => store::run(args.flags),
         Command::Status(args) => status::run(&args),
+        Command::Member(args) => operate::member::run(&args),
+        Command::Leader(args) => operate::leader::run(&args),
+        Command::Compact(args) => operate::compact::run(&args),
+        Command::Backup(args) => operate::backup::run(&args),
+        Command::Restore(args) => operate::restore::run(&args),
+        Command::Verify(args) => operate::verify::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

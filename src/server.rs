@@ -1,7 +1,7 @@
 //! `proreus server`: one master. It opens the store, the etcd door and the API over it, and runs what only a leader
 //! runs while its member leads. Order of stopping: what writes first, then what is written to.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use anyhow::Context;
 use apiserver::Server;
 use etcd::EtcdConfig;
 use pki::tls::{self, ClientAuth};
-use raftstore::{Listen, Member, Options, Setup, Store, Tls};
+use raftstore::{Listen, Member, Options, Owner, Setup, Store, Tls};
 use storage::Storage;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -31,7 +31,7 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     let config = ServerConfig::load(path)?;
     telemetry::init(&config.log)?;
-    let data = config.path(DATA_DIRECTORY);
+    let data = data(&config.root);
     std::fs::create_dir_all(&data).with_context(|| format!("cannot create {}", data.display()))?;
     let _lock = lock(&data)?.with_context(|| format!("another `proreus server` is running on {}", data.display()))?;
     // Only now: whoever looks for this master's process has to find the one that runs.
@@ -96,19 +96,19 @@ async fn drain(parts: &mut JoinSet<anyhow::Result<()>>) {
 
 async fn open_store(config: &ServerConfig) -> anyhow::Result<Store> {
     let me = config.me()?;
-    let data = config.path(DATA_DIRECTORY);
+    let data = data(&config.root);
     let backend = Arc::new(backend::Rocks::open(data.join("state"))?);
     let (cert, key, ca) = (
         config.pki("etcd/peer.crt"),
         config.pki("etcd/peer.key"),
         config.pki("etcd/ca.crt"),
     );
+    let mut options = options(me, &config.masters, &config.cluster_token);
+    if let Some(owner) = Owner::read(&data)? {
+        options.resume(&owner);
+    }
     let setup = Setup {
-        options: Options::new(
-            me.id,
-            &config.cluster_token,
-            config.masters.iter().map(member).collect(),
-        ),
+        options,
         data_directory: data,
         listen: Listen::Address(me.peer()),
         tls: Some(Tls {
@@ -117,6 +117,16 @@ async fn open_store(config: &ServerConfig) -> anyhow::Result<Store> {
         }),
     };
     Ok(Store::open(setup, backend).await?)
+}
+
+/// Where a master with this root keeps its data.
+pub fn data(root: &Path) -> PathBuf {
+    root.join(DATA_DIRECTORY.trim_start_matches('/'))
+}
+
+/// A master as a member of the store.
+pub fn options(master: &Master, masters: &[Master], cluster_token: &str) -> Options {
+    Options::new(master.id, cluster_token, masters.iter().map(member).collect())
 }
 
 fn member(master: &Master) -> Member {
@@ -145,7 +155,7 @@ async fn start_doors(
     );
     let door_tls = tls::server_config(&cert, &key, Some(&ca), ClientAuth::Required)?;
     let mut door = EtcdConfig::new(&config.name, vec![format!("https://{}", me.client())]);
-    door.spool_directory = config.path(DATA_DIRECTORY);
+    door.spool_directory = data(&config.root);
     let listener = listen(me.client(), "clientPort").await?;
     let (etcd_store, etcd_stop) = (store.clone(), stop.clone());
     parts.spawn(async move {

@@ -8,4 +8,5 @@ mod harness;
 mod kubectl;
 mod layers;
 mod node;
+mod operate;
 mod rollout;

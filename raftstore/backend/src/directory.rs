@@ -53,6 +53,23 @@ impl Directory {
         Ok((directory, first))
     }
 
+    /// The database in use, changing nothing.
+    pub(crate) fn find(root: &Path) -> Result<PathBuf, Fault> {
+        let directory = Self {
+            root: root.to_path_buf(),
+            last: AtomicU64::new(0),
+        };
+        let live = directory.live()?;
+        let missing = || {
+            fault(
+                "cannot find the tables in",
+                root,
+                format!("there is no {LIVE}, which names those in use"),
+            )
+        };
+        live.map(|name| root.join(name)).ok_or_else(missing)
+    }
+
     /// Where a snapshot is received.
     pub(crate) fn incoming(&self) -> PathBuf {
         self.next_path(INCOMING)

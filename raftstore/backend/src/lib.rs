@@ -30,6 +30,7 @@
 
 mod checkpoint;
 mod directory;
+mod frozen;
 mod install;
 pub mod limits;
 mod options;
@@ -37,4 +38,5 @@ mod rocks;
 mod stream;
 mod tables;
 
+pub use frozen::Frozen;
 pub use rocks::{Pinned, Rocks};

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use backend::Rocks;
+use backend::{Frozen, Rocks};
 use bytes::Bytes;
 use mvcc::{
     Backend, Family, LogId, Machine, RangeEnd, Rows, WriteBatch,
@@ -195,4 +195,43 @@ fn checkpoints_and_replaced_tables_leave_the_disk() {
     assert!(pinned.get(Family::Latest, b"a").expect("get").is_some());
     drop(pinned);
     assert_eq!(fs::read_dir(&path).expect("list").count(), 2, "LIVE and the new tables");
+}
+
+#[test]
+fn damage_of_a_table_file_is_found_and_the_file_named() {
+    let disk = Disk::new();
+    let path = disk.next();
+    let mut machine = Machine::open(Arc::new(Rocks::open(&path).expect("open"))).expect("load");
+    for index in 1..=100 {
+        let id = LogId { term: 1, index };
+        machine
+            .apply(id, &put(&format!("key-{index}"), "value"))
+            .expect("apply");
+    }
+    machine.backend().flush().expect("flush");
+    drop(machine);
+    let problems = || -> Vec<String> {
+        match Frozen::open(&path) {
+            Ok(frozen) => mvcc::verify(&frozen).problems.iter().map(ToString::to_string).collect(),
+            Err(fault) => vec![fault.to_string()],
+        }
+    };
+    assert_eq!(problems(), Vec::<String>::new());
+    let files = listing(&path).into_iter().map(|(file, _)| file);
+    let tables: Vec<PathBuf> = files
+        .filter(|file| file.extension().is_some_and(|end| end == "sst"))
+        .collect();
+    assert!(!tables.is_empty());
+    for table in tables {
+        let whole = fs::read(&table).expect("read");
+        // Inside the first block of rows.
+        let mut damaged = whole.clone();
+        damaged[10] ^= 1;
+        fs::write(&table, damaged).expect("write");
+        let name = table.file_name().expect("a file").to_string_lossy().into_owned();
+        let found = problems();
+        assert!(found.iter().any(|problem| problem.contains(&name)), "{name}: {found:?}");
+        fs::write(&table, whole).expect("write");
+    }
+    assert_eq!(problems(), Vec::<String>::new());
 }
