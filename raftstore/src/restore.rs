@@ -7,7 +7,10 @@
 //! let go of all before it. So there is nothing to be founded, and a member that is added later gets the tables as a
 //! snapshot like anyone who comes late.
 //!
-//! Members are restored apart, from the same file and with the same flags; so the new id comes from those.
+//! Members are restored apart, from the same file and with the same flags; so the new id comes from all of those that must be
+//! the same: who restores one member otherwise makes another cluster. A member that is restored again, because it lost its
+//! data, gets its old ids, but no token of its own: its peers refuse it as they refuse anyone who starts anew
+//! ([`admission`](crate::node)).
 //!
 //! # Left out
 //! The tables, which are the caller's to fill, and putting the directory where it belongs.
@@ -56,10 +59,17 @@ pub fn beginning(members: &[Member]) -> Result<Beginning, Error> {
 }
 
 impl Options {
-    /// Makes these the options of a member of the cluster that is restored from content with this digest. With `name_ids`,
-    /// members get new ids too, by their names.
-    pub fn restored(&mut self, digest: &str, name_ids: bool) {
-        let cluster = identity(&["restored", &self.cluster_token, digest]);
+    /// Makes these the options of a member of the cluster that is restored from `what`: the digest of the content and
+    /// whatever else its members have to agree on. With `name_ids`, members get new ids too, by their names.
+    pub fn restored(&mut self, what: &[&str], name_ids: bool) {
+        let mut members: Vec<String> = self
+            .members
+            .iter()
+            .map(|member| format!("{}={}", member.name, member.peer_urls.join(",")))
+            .collect();
+        members.sort();
+        let members = members.join(" ");
+        let cluster = identity(&[&["restored", &self.cluster_token, &members], what].concat());
         self.cluster = Some(cluster);
         self.founds = false;
         if !name_ids {

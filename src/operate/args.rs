@@ -171,7 +171,7 @@ pub struct RestoreArgs {
     pub initial_advertise_peer_urls: Option<String>,
     /// Move the revision up by so much and compact what is below, so that no revision that clients have seen is used
     /// again (default: 0; for a cluster of `up` 1000000000)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..=i64::MAX / 4))]
     pub bump_revision: Option<i64>,
     /// Take a file without a checksum: a copy of etcd's `member/snap/db`
     #[arg(long)]

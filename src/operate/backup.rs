@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write, stderr};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context;
 use etcd::backup;
@@ -35,12 +36,11 @@ async fn save(file: &Path, args: &DoorArgs) -> anyhow::Result<()> {
             let _ = write!(stderr(), "\r{} of {} MiB", came >> 20, (came + left) >> 20);
         }
     };
-    let saved = backup::save(snapshot, file, progress).await;
+    let saved = backup::save(snapshot, file, Duration::from_secs(args.timeout), progress).await;
     if visible {
         let _ = writeln!(stderr());
     }
     saved.with_context(|| format!("{}: no backup was made", door.url))?;
-    // Read back: a backup that cannot be restored is none.
     print(file, args.output)
 }
 
@@ -57,7 +57,7 @@ fn print(file: &Path, output: Output) -> anyhow::Result<()> {
         .len();
     if output == Output::Json {
         return show::json(&json!({
-            "file": file, "bytes": bytes, "revision": content.revision, "compacted": content.compacted,
+            "file": file.display().to_string(), "bytes": bytes, "revision": content.revision, "compacted": content.compacted,
             "versions": content.versions, "leases": content.leases, "sha256": snapshot.digest(),
         }));
     }

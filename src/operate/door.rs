@@ -169,7 +169,14 @@ fn find(members: Vec<Member>, named: &str) -> anyhow::Result<Member> {
             .map(|member| format!("{:x} ({})", member.id, member.name));
         shown.collect::<Vec<_>>().join(", ")
     };
-    let at = by_id.or_else(by_name);
+    let at = match (by_id, by_name()) {
+        (Some(id), Some(name)) if id != name => bail!(
+            "{named:?} is the id of one member and the name of another; name it by its id with 0x before it, or by the \
+             other's id: there are {}",
+            known()
+        ),
+        (id, name) => id.or(name),
+    };
     let at = at.with_context(|| format!("no one member has the id or name {named:?}; there are {}", known()))?;
     Ok(members.into_iter().nth(at).expect("a position in it"))
 }
@@ -178,7 +185,13 @@ impl How {
     async fn first(&self, endpoints: &[String]) -> anyhow::Result<Door> {
         let mut failures = Vec::new();
         for endpoint in endpoints {
-            let url = self.url(endpoint)?;
+            let url = match self.url(endpoint) {
+                Ok(url) => url,
+                Err(error) => {
+                    failures.push(format!("{error:#}"));
+                    continue;
+                }
+            };
             match self.connect(&url).await {
                 Ok(channel) => {
                     return Ok(Door {
@@ -256,6 +269,9 @@ fn with_cluster(args: &DoorArgs) -> anyhow::Result<DoorArgs> {
         cacert: file("ca.crt"),
         cert: file("client.crt"),
         key: file("client.key"),
+        // Its certificate says who asks.
+        user: None,
+        password: None,
         ..args.clone()
     })
 }
@@ -292,7 +308,8 @@ mod tests {
         };
         let found = |named| find(members(), named).map(|member| member.id);
         assert_eq!(found("one").unwrap(), 0xab);
-        assert_eq!(found("ab").unwrap(), 0xab, "an id goes before a name");
+        assert!(found("ab").is_err(), "an id and a name");
+        assert_eq!(found("0xab").unwrap(), 0xab);
         assert_eq!(found("0x2").unwrap(), 2);
         assert!(found("twin").is_err(), "which one?");
         assert!(found("three").unwrap_err().to_string().contains("ab (one)"));

@@ -24,6 +24,9 @@ use crate::server;
 /// How far the revision of a Kubernetes cluster moves up: farther than it can have come since the backup.
 const KUBERNETES_BUMP: i64 = 1_000_000_000;
 
+/// In the directory of a cluster of `up` while its masters are replaced one after the other.
+const UNFINISHED: &str = "restore-unfinished";
+
 /// A member to be made.
 struct Target {
     options: Options,
@@ -53,26 +56,51 @@ pub fn run(args: &RestoreArgs) -> anyhow::Result<()> {
     };
     let file = args.file.as_ref().or(args.from_etcd.as_ref());
     let file = file.context("name the FILE to restore")?;
+    // Secrets are among what is restored.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     let snapshot = Snapshot::open(file, checksum)?;
-    let directory = &args.data_dir;
+    let directory = &std::path::absolute(&args.data_dir).context("--data-dir")?;
     if directory.join("cluster.yaml").exists() {
         let _lock = lock(directory)?
             .with_context(|| format!("--data-dir: `up` runs on {}; stop it first", directory.display()))?;
-        let targets = masters(args, &snapshot)?;
-        let imported = make(&targets, &snapshot, args.bump_revision.unwrap_or(KUBERNETES_BUMP))?;
+        let bump = args.bump_revision.unwrap_or(KUBERNETES_BUMP);
+        let targets = masters(args, &snapshot, directory)?;
+        // Masters outlive an `up` that was killed.
+        let _locks = targets.iter().filter(|target| target.directory.exists()).map(|target| {
+            lock(&target.directory)?
+                .with_context(|| format!("a master runs on {}; stop it first", target.directory.display()))
+        });
+        let _locks = _locks.collect::<anyhow::Result<Vec<_>>>()?;
+        let (imported, _drafts) = make(&targets, &snapshot, bump)?;
+        let unfinished = directory.join(UNFINISHED);
+        fs::File::create(&unfinished)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| fs::File::open(directory)?.sync_all())
+            .with_context(|| format!("cannot write {}", unfinished.display()))?;
         let kept = replace(&targets)?;
+        fs::remove_file(&unfinished).with_context(|| format!("cannot remove {}", unfinished.display()))?;
         return done(args, &targets, imported, kept);
     }
-    let target = member(args, &snapshot)?;
+    let bump = args.bump_revision.unwrap_or(0);
+    let target = member(args, &snapshot, bump, directory)?;
     let targets = [target];
-    let imported = make(&targets, &snapshot, args.bump_revision.unwrap_or(0))?;
+    let (imported, _drafts) = make(&targets, &snapshot, bump)?;
     put_in_place(&targets[0])?;
     done(args, &targets, imported, None)
 }
 
+/// Refuses a cluster of `up` of which only some masters have been restored.
+pub fn check_finished(directory: &Path) -> anyhow::Result<()> {
+    ensure!(
+        !directory.join(UNFINISHED).exists(),
+        "--data-dir: a `proreus restore` into {} was stopped between two masters; repeat it",
+        directory.display()
+    );
+    Ok(())
+}
+
 /// One member of `proreus store`.
-fn member(args: &RestoreArgs, snapshot: &Snapshot) -> anyhow::Result<Target> {
-    let directory = &args.data_dir;
+fn member(args: &RestoreArgs, snapshot: &Snapshot, bump: i64, directory: &Path) -> anyhow::Result<Target> {
     let occupied = fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some());
     ensure!(
         !occupied,
@@ -89,15 +117,15 @@ fn member(args: &RestoreArgs, snapshot: &Snapshot) -> anyhow::Result<Target> {
         .iter()
         .filter_map(|(flag, value)| Some(format!("--{flag}={}", value.as_ref()?)));
     let mut options = Plan::read(flags, [])?.options().clone();
-    options.restored(snapshot.digest(), true);
+    options.restored(&[snapshot.digest(), &bump.to_string()], true);
     Ok(Target {
         options,
-        directory: directory.clone(),
+        directory: directory.to_owned(),
     })
 }
 
 /// The masters of a cluster of `up`.
-fn masters(args: &RestoreArgs, snapshot: &Snapshot) -> anyhow::Result<Vec<Target>> {
+fn masters(args: &RestoreArgs, snapshot: &Snapshot, directory: &Path) -> anyhow::Result<Vec<Target>> {
     let flags = [
         &args.name,
         &args.initial_cluster,
@@ -107,36 +135,58 @@ fn masters(args: &RestoreArgs, snapshot: &Snapshot) -> anyhow::Result<Vec<Target
     if flags.iter().any(|flag| flag.is_some()) {
         bail!(
             "--data-dir: {} holds a cluster of `up`, whose members are known",
-            args.data_dir.display()
+            directory.display()
         );
     }
-    let layout = door::layout(&args.data_dir)?;
+    let layout = door::layout(directory)?;
+    // All are made here and now, so that no two restores need to make the same cluster.
+    let only = rand::random::<u64>().to_string();
     let target = |master: &crate::config::Master| {
         let mut options = server::options(master, &layout.masters, &layout.id);
-        options.restored(snapshot.digest(), false);
+        options.restored(&[snapshot.digest(), &only], false);
         Target {
             options,
-            directory: server::data(&args.data_dir.join(&master.name)),
+            directory: server::data(&directory.join(&master.name)),
         }
     };
     Ok(layout.masters.iter().map(target).collect())
 }
 
-/// Makes all members beside their places.
-fn make(targets: &[Target], snapshot: &Snapshot, bump: i64) -> anyhow::Result<Imported> {
-    let mut imported = Imported::default();
+/// Makes all members beside their places, and keeps the locks on them.
+fn make(targets: &[Target], snapshot: &Snapshot, bump: i64) -> anyhow::Result<(Imported, Vec<fs::File>)> {
+    let (mut imported, mut locks) = (Imported::default(), Vec::new());
     for target in targets {
         let draft = target.draft();
-        // What a restore that was stopped left.
-        remove(&draft)?;
         fs::create_dir_all(&draft).with_context(|| format!("cannot create {}", draft.display()))?;
-        let made = fill(target, snapshot, bump, &draft);
-        if made.is_err() {
-            remove(&draft)?;
+        let held = lock(&draft)?.with_context(|| format!("another restore is at work in {}", draft.display()))?;
+        locks.push(held);
+        // What a restore that was stopped left.
+        empty(&draft)?;
+        match fill(target, snapshot, bump, &draft) {
+            Ok(made) => imported = made,
+            Err(error) => {
+                targets.iter().try_for_each(|target| remove(&target.draft()))?;
+                return Err(error);
+            }
         }
-        imported = made?;
     }
-    Ok(imported)
+    Ok((imported, locks))
+}
+
+/// Removes what is in a draft, but for its lock.
+fn empty(draft: &Path) -> anyhow::Result<()> {
+    let entries = fs::read_dir(draft).with_context(|| format!("cannot read {}", draft.display()))?;
+    for entry in entries {
+        let path = entry
+            .with_context(|| format!("cannot read {}", draft.display()))?
+            .path();
+        if path.is_dir() {
+            remove(&path)?;
+        } else if path.file_name().is_some_and(|name| name != "lock") {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 fn fill(target: &Target, snapshot: &Snapshot, bump: i64, draft: &Path) -> anyhow::Result<Imported> {
@@ -191,7 +241,7 @@ fn done(args: &RestoreArgs, targets: &[Target], imported: Imported, kept: Option
             "cluster": show::id(cluster), "revision": imported.revision, "compacted": imported.compacted,
             "versions": imported.versions, "leases": imported.leases, "withoutLease": imported.without_lease,
             "members": targets.iter().map(|target| json!({
-                "id": show::id(target.options.id), "directory": target.directory,
+                "id": show::id(target.options.id), "directory": target.directory.display().to_string(),
             })).collect::<Vec<_>>(),
             "replaced": kept,
         }));

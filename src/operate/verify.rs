@@ -26,7 +26,7 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
         Output::Json => show::json(&json!({ "members": found.iter().map(document).collect::<Vec<_>>() }))?,
         Output::Table => found.iter().for_each(print),
     }
-    match found.iter().map(|(_, findings)| findings.problems.len()).sum() {
+    match found.iter().map(|(_, findings)| findings.problems.len()).sum::<usize>() {
         0 => Ok(()),
         1 => bail!("1 problem was found"),
         count => bail!("{count} problems were found"),
@@ -108,7 +108,7 @@ fn document((directory, findings): &(PathBuf, Findings)) -> Value {
         })
     });
     json!({
-        "directory": directory,
+        "directory": directory.display().to_string(),
         "cluster": findings.owner.as_ref().map(|owner| show::id(owner.cluster)),
         "member": findings.owner.as_ref().map(|owner| show::id(owner.member)),
         "log": log, "tables": tables, "problems": findings.problems,

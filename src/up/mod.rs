@@ -53,6 +53,7 @@ async fn up(args: UpArgs) -> anyhow::Result<()> {
             directory.display()
         )
     })?;
+    crate::operate::restore::check_finished(&directory)?;
     let capabilities = Capabilities::detect();
     let layout = layout::resolve(&directory, &args, &capabilities)?;
     let host = network::HostClaim::take(&layout)?;

@@ -22,6 +22,9 @@ use crate::{
 /// Bytes of rows written at once.
 const BATCH_BYTES: usize = 4 << 20;
 
+/// Leaves room for a bump and for everything that is written later.
+const REVISION_MAX: i64 = i64::MAX / 4;
+
 /// Why rows were not taken in.
 #[derive(Debug, Error)]
 pub enum ImportError {
@@ -115,9 +118,15 @@ impl<'a, B: Backend> Import<'a, B> {
 
     /// Takes a lease.
     pub fn lease(&mut self, id: i64, ttl_s: i64, remaining_ttl_s: i64) -> Result<(), ImportError> {
-        if id <= 0 || ttl_s <= 0 || !self.leases.insert(id) {
-            let reason = format!("its time is {ttl_s} s, or there are two of it");
-            return Err(malformed(format!("lease {id:x}"), reason));
+        let refused = |reason: String| Err(malformed(format!("lease {id:x}"), reason));
+        if id <= 0 {
+            return refused(format!("its id is {id}, which is not positive"));
+        }
+        if ttl_s <= 0 {
+            return refused(format!("its time is {ttl_s} s"));
+        }
+        if !self.leases.insert(id) {
+            return refused("there are two of it".into());
         }
         let record = state::Lease {
             ttl_s,
@@ -133,11 +142,18 @@ impl<'a, B: Backend> Import<'a, B> {
         if self.last.is_some_and(|last| last >= place) || place.revision < FIRST_REVISION || place.sub < 0 {
             return Err(malformed(what(), "it does not come after the one before it"));
         }
+        if place.revision > REVISION_MAX {
+            return Err(malformed(
+                what(),
+                "no store comes that far: there would be no room for new ones",
+            ));
+        }
         let kv = KeyValue::decode(value).map_err(|error| malformed(what(), error.to_string()))?;
         if kv.key.is_empty() || tombstone != (kv.version == 0) {
             return Err(malformed(what(), "it has no key, or is half a deletion"));
         }
-        let lives = kv.version > 0 && kv.mod_revision == place.revision && kv.create_revision <= kv.mod_revision;
+        let lives =
+            kv.version > 0 && kv.mod_revision == place.revision && (1..=kv.mod_revision).contains(&kv.create_revision);
         if !tombstone && !lives {
             return Err(malformed(
                 what(),

@@ -109,8 +109,9 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Node<R, D, B, N> {
         let raft = Raft::new(options.id, config, peers.clone(), LogStore::new(log.clone()), applier);
         let raft = raft.await.map_err(Error::fault)?;
         shared.serving.store(true, Ordering::Release);
-        // Whoever has a vote or an entry still has its promises.
-        let initialized = raft.is_initialized().await.map_err(Error::fault)?;
+        // Whoever has a vote or an entry, and a token from before them, still has its promises. A restored member has no
+        // token: the same backup can be restored twice.
+        let initialized = raft.is_initialized().await.map_err(Error::fault)? && log.claim(options.id).is_some();
         let (proposals, proposal_work) = propose::queue(options.metrics.clone());
         let (reads, read_work) = read::queue();
         let core = Arc::new(Core {

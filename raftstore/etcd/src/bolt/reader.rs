@@ -144,11 +144,7 @@ impl Reader {
         Ok(true)
     }
 
-    fn walk(
-        &self,
-        root: &Page,
-        visit: &mut Element<'_>,
-    ) -> Result<(), BoltError> {
+    fn walk(&self, root: &Page, visit: &mut Element<'_>) -> Result<(), BoltError> {
         let mut walk = Walk {
             last: None,
             pages_left: self.end,
@@ -176,11 +172,13 @@ impl Reader {
                     return Ok(false);
                 }
             } else {
+                let child = self.page(number(element, 8, 8))?;
+                // What overflows into further pages counts as these, so that no more is ever read than the file has.
+                let pages = child.bytes.len() as u64 / self.page_bytes;
                 walk.pages_left = walk
                     .pages_left
-                    .checked_sub(1)
+                    .checked_sub(pages)
                     .ok_or_else(|| malformed(page.offset, "it goes in circles"))?;
-                let child = self.page(number(element, 8, 8))?;
                 if !self.descend(&child, walk, depth + 1)? {
                     return Ok(false);
                 }

@@ -210,7 +210,7 @@ impl Peer {
         ];
         let plan = Plan::read(flags, []).unwrap();
         let mut options = plan.options().clone();
-        options.restored(snapshot.digest(), true);
+        options.restored(&[snapshot.digest()], true);
         let tables = mvcc::Memory::new();
         snapshot.restore(&tables, &options.members, 0).unwrap();
         std::fs::create_dir_all(&plan.data_directory).unwrap();

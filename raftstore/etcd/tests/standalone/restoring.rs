@@ -31,7 +31,7 @@ async fn restored(line: Vec<String>, file: &Path, bump: i64) -> Running {
     let snapshot = Snapshot::open(file, Checksum::Needed).unwrap();
     let plan = Plan::read(line.clone(), []).unwrap();
     let mut options = plan.options().clone();
-    options.restored(snapshot.digest(), true);
+    options.restored(&[snapshot.digest()], true);
     let tables = Memory::new();
     snapshot.restore(&tables, &options.members, bump).unwrap();
     std::fs::create_dir_all(&plan.data_directory).unwrap();
