@@ -274,7 +274,9 @@ impl<'a, B: Backend> Import<'a, B> {
         self.adopt()?;
         let Ending { compacted, bump, .. } = *ending;
         let newest = self.last.map_or(FIRST_REVISION, |last| last.revision).max(compacted);
-        let revision = newest.checked_add(bump).filter(|_| bump >= 0 && compacted >= 0);
+        let revision = newest
+            .checked_add(bump)
+            .filter(|to| bump >= 0 && compacted >= 0 && *to <= 2 * REVISION_MAX);
         let revision =
             revision.ok_or_else(|| malformed(format!("revision {newest}"), format!("it cannot move by {bump}")))?;
         self.imported.revision = revision;
