@@ -209,7 +209,8 @@ impl Options {
     /// and under this token.
     pub fn resume(&mut self, owner: &Owner) {
         if owner.member == self.id && owner.token == Some(self.token_id()) {
-            self.cluster = Some(owner.cluster);
+            // It is there already; an empty log among its members is not theirs to fill.
+            (self.cluster, self.founds) = (Some(owner.cluster), false);
         }
     }
 

@@ -22,7 +22,7 @@ async fn save(member: &Running, file: &Path) {
     let mut maintenance = MaintenanceClient::new(member.channel().await);
     let snapshot = maintenance.snapshot(SnapshotRequest {}).await.unwrap().into_inner();
     let mut left = u64::MAX;
-    let saved = backup::save(snapshot, file, |_, now| left = now).await.unwrap();
+    let saved = backup::save(snapshot, file, HANG, |_, now| left = now).await.unwrap();
     assert_eq!((saved, left), (file.metadata().unwrap().len(), 0));
 }
 
@@ -219,13 +219,19 @@ async fn a_backup_that_cannot_be_written_leaves_nothing() {
     let mut maintenance = MaintenanceClient::new(running.channel().await);
     let snapshot = maintenance.snapshot(SnapshotRequest {}).await.unwrap().into_inner();
     let file = data.path().join("missing/backup.db");
-    let error = backup::save(snapshot, &file, |_, _| ()).await.unwrap_err().to_string();
+    let error = backup::save(snapshot, &file, HANG, |_, _| ())
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("missing/backup.db"), "{error}");
     // A directory in its place: everything was written, and goes.
     let file = data.path().join("taken");
     std::fs::create_dir_all(file.join("inside")).unwrap();
     let snapshot = maintenance.snapshot(SnapshotRequest {}).await.unwrap().into_inner();
-    assert!(backup::save(snapshot, &file, |_, _| ()).await.is_err());
-    assert!(!data.path().join("taken.part").exists());
+    assert!(backup::save(snapshot, &file, HANG, |_, _| ()).await.is_err());
+    let mut left = std::fs::read_dir(data.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
+    assert!(!left.any(|name| name.to_string_lossy().starts_with("taken.")));
     running.stop().await;
 }
