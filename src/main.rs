@@ -20,6 +20,7 @@ mod shutdown;
 mod status;
 mod store;
 mod telemetry;
+mod trim;
 mod up;
 
 use std::process::ExitCode;

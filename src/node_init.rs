@@ -13,6 +13,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use crate::config::AgentConfig;
 use crate::output::say;
+use crate::trim;
 
 /// What it prints once the agent can be started.
 pub const READY: &str = "ready";
@@ -26,6 +27,7 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
     signals.thread_block().context("cannot block signals")?;
     prepare_mounts(&config, path)?;
     say!("{READY}");
+    trim::code();
     while signals.wait().context("cannot wait for signals")? == Signal::SIGCHLD {
         reap()?;
     }

@@ -60,7 +60,8 @@ pub struct Options {
 /// Clocks of the protocol.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
-    /// A leader sends heartbeats this often.
+    /// A leader sends heartbeats this often, and does not count one that is answered later than this. Has to exceed the
+    /// disk's slowest usual sync, and how long a member may wait for a processor.
     pub heartbeat: Duration,
     /// The shortest a follower waits before it stands for election.
     pub election_min: Duration,
@@ -135,19 +136,10 @@ impl Default for Retention {
     }
 }
 
-impl Timing {
-    /// A heartbeat that is answered later than this does not count. It has to exceed the disk's slowest usual sync, and how
-    /// long a member may wait for a processor. One that is lost delays the next by this, which leaves a follower time to
-    /// hear it before it stands for election.
-    pub fn patience(&self) -> Duration {
-        self.election_min / 2
-    }
-}
-
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            heartbeat: Duration::from_millis(100),
+            heartbeat: Duration::from_millis(150),
             election_min: Duration::from_millis(500),
             election_max: Duration::from_millis(1_000),
             request: REQUEST_TIMEOUT,
@@ -231,14 +223,14 @@ impl Options {
     pub(crate) fn raft_config(&self) -> Result<Config, Error> {
         let milliseconds = |duration: Duration| duration.as_millis() as u64;
         let Timing {
+            heartbeat,
             election_min,
             election_max,
             ..
         } = self.timing;
         let config = Config {
             cluster_name: self.cluster_token.clone(),
-            // Raft waits that long for an answer, too. `leadership::beat` sends more of them.
-            heartbeat_interval: milliseconds(self.timing.patience()),
+            heartbeat_interval: milliseconds(heartbeat),
             election_timeout_min: milliseconds(election_min),
             election_timeout_max: milliseconds(election_max),
             max_payload_entries: APPEND_ENTRIES,

@@ -24,6 +24,7 @@ use crate::commands::UpArgs;
 use crate::lock::lock;
 use crate::output::say;
 use crate::shutdown;
+use crate::trim;
 use capabilities::Capabilities;
 use layout::Layout;
 use processes::Processes;
@@ -91,7 +92,10 @@ async fn run_cluster(
     processes.start_masters(layout)?;
     let ready = wait_ready(directory, layout, &mut processes, stop, phases).await;
     let outcome = match ready {
-        Ok(()) => supervise(directory, layout, &mut processes, stop).await,
+        Ok(()) => {
+            trim::code();
+            supervise(directory, layout, &mut processes, stop).await
+        }
         Err(error) => Err(error),
     };
     say!("stopping: pods first, then the masters");

@@ -34,17 +34,6 @@ pub async fn run<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(core: Arc<Co
     }
 }
 
-/// Sends a leader's heartbeats. Raft's own are as far apart as it waits for an answer; on a starved machine that has to be
-/// long, while a follower that answers is to hear of its leader often. One at a time is under way to each.
-pub async fn beat<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(core: Arc<Core<R, D, B, N>>) {
-    loop {
-        R::sleep(core.options.timing.heartbeat).await;
-        if core.is_raft_leader() && core.raft.trigger().heartbeat().await.is_err() {
-            return;
-        }
-    }
-}
-
 /// Takes over what was observed; whether that is news.
 fn update(known: &mut Leadership, mut now: Leadership) -> bool {
     let begins = now.leading && (!known.leading || known.term != now.term);

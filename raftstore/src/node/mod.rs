@@ -136,7 +136,6 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Node<R, D, B, N> {
         core.spawn(propose::run(core.clone(), proposal_work));
         core.spawn(read::run(core.clone(), read_work));
         core.spawn(leadership::run(core.clone()));
-        core.spawn(leadership::beat(core.clone()));
         core.spawn(leases::run(core.clone(), lease_work));
         core.spawn(housekeeping::flush_and_purge(core.clone()));
         core.spawn(housekeeping::sweep(core.clone()));
