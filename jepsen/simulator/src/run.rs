@@ -283,6 +283,11 @@ async fn settle(cluster: &Arc<Cluster>, positions: &[Arc<Mutex<Position>>], wait
         if stop_now(&monitor) {
             return;
         }
+        // The last writes may have taken what room was left, which members notice a moment later.
+        let full = cluster.monitor.history(|history| history.no_room);
+        if let Some(id) = cluster.kept().into_iter().next().filter(|_| full) {
+            cluster.make_room(id).await;
+        }
         // A change that was asked for long ago may have been made only now.
         if cluster.build.joiners > 0 {
             let _ = reconcile(cluster).await;
