@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
@@ -37,13 +37,7 @@ pub struct Report {
 }
 
 pub fn run(args: &StatusArgs) -> anyhow::Result<()> {
-    let path = args.data_dir.join("cluster.yaml");
-    ensure!(
-        path.exists(),
-        "--data-dir: {} holds no cluster (no cluster.yaml)",
-        args.data_dir.display()
-    );
-    let layout: Layout = config::read(&path)?;
+    let layout = Layout::of(&args.data_dir)?;
     let directory = args.data_dir.canonicalize().context("--data-dir")?;
     let members: Vec<Member> = layout
         .masters

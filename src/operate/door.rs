@@ -16,7 +16,6 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use tonic::{Request, Status};
 
 use super::args::DoorArgs;
-use crate::config;
 use crate::up::layout::Layout;
 
 /// An endpoint that takes no connection in this time is passed over.
@@ -258,7 +257,7 @@ fn with_cluster(args: &DoorArgs) -> anyhow::Result<DoorArgs> {
     let Some(directory) = &args.data_dir else {
         return Ok(args.clone());
     };
-    let layout = layout(directory)?;
+    let layout = Layout::of(directory)?;
     let file = |name: &str| -> Option<PathBuf> { Some(directory.join("pki/etcd").join(name)) };
     Ok(DoorArgs {
         endpoints: layout
@@ -274,17 +273,6 @@ fn with_cluster(args: &DoorArgs) -> anyhow::Result<DoorArgs> {
         password: None,
         ..args.clone()
     })
-}
-
-/// The layout of a cluster started with `up`.
-pub fn layout(directory: &Path) -> anyhow::Result<Layout> {
-    let path = directory.join("cluster.yaml");
-    ensure!(
-        path.exists(),
-        "--data-dir: {} holds no cluster of `up` (no cluster.yaml)",
-        directory.display()
-    );
-    config::read(&path)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What an operator does to a store. `member`, `leader`, `compact` and `backup` talk to a running one through its etcd
-//! door; `restore` and `verify` work on the directories of members that do not run. The flags and variables are etcdctl's and etcdutl's, so the former work on any cluster that etcdctl works on.
+//! door; `restore` and `verify` work on the directories of members that do not run. The flags and variables are etcdctl's and
+//! etcdutl's, so the former work on any cluster that etcdctl works on.
 //!
 //! Each file is one command: it asks, and prints the answer. What is refused is the store's to say.
 //!

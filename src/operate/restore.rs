@@ -15,11 +15,12 @@ use raftstore::{Options, restore};
 use serde_json::json;
 
 use super::args::RestoreArgs;
-use super::{block_on, door, show};
+use super::{block_on, show};
 use crate::commands::Output;
 use crate::lock::lock;
 use crate::output::{say, word};
 use crate::server;
+use crate::up::layout::Layout;
 
 /// How far the revision of a Kubernetes cluster moves up: farther than it can have come since the backup.
 const KUBERNETES_BUMP: i64 = 1_000_000_000;
@@ -60,7 +61,7 @@ pub fn run(args: &RestoreArgs) -> anyhow::Result<()> {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     let snapshot = Snapshot::open(file, checksum)?;
     let directory = &std::path::absolute(&args.data_dir).context("--data-dir")?;
-    if directory.join("cluster.yaml").exists() {
+    if Layout::is_in(directory) {
         let _lock = lock(directory)?
             .with_context(|| format!("--data-dir: `up` runs on {}; stop it first", directory.display()))?;
         let bump = args.bump_revision.unwrap_or(KUBERNETES_BUMP);
@@ -138,7 +139,7 @@ fn masters(args: &RestoreArgs, snapshot: &Snapshot, directory: &Path) -> anyhow:
             directory.display()
         );
     }
-    let layout = door::layout(directory)?;
+    let layout = Layout::of(directory)?;
     // All are made here and now, so that no two restores need to make the same cluster.
     let only = rand::random::<u64>().to_string();
     let target = |master: &crate::config::Master| {

@@ -3,23 +3,24 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use backend::Frozen;
+use backend::Pinned;
 use raftstore::Findings;
 use serde_json::{Value, json};
 
 use super::args::VerifyArgs;
-use super::{door, show};
+use super::show;
 use crate::commands::Output;
 use crate::lock::lock;
 use crate::output::say;
 use crate::server;
+use crate::up::layout::Layout;
 
 pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     let mut found = Vec::new();
     for directory in members(&args.directory)? {
         let _lock =
             lock(&directory)?.with_context(|| format!("a member runs on {}; stop it first", directory.display()))?;
-        let findings = raftstore::verify(&directory, Frozen::open(directory.join("state")));
+        let findings = raftstore::verify(&directory, Pinned::open(directory.join("state")));
         found.push((directory, findings));
     }
     match args.output {
@@ -35,8 +36,8 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
 
 /// The directories to check: those of the masters of a cluster of `up`, or the one that is named.
 fn members(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    if directory.join("cluster.yaml").exists() {
-        let masters = door::layout(directory)?.masters.into_iter();
+    if Layout::is_in(directory) {
+        let masters = Layout::of(directory)?.masters.into_iter();
         return Ok(masters
             .map(|master| server::data(&directory.join(master.name)))
             .collect());

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::capabilities::Capabilities;
@@ -13,6 +13,8 @@ use crate::commands::UpArgs;
 use crate::config::{self, Master};
 use crate::output::{say, word};
 
+/// Where the layout is kept.
+const FILE: &str = "cluster.yaml";
 const API_PORT: u16 = 6443;
 const CLIENT_PORT: u16 = 2379;
 const PEER_PORT: u16 = 2380;
@@ -69,15 +71,14 @@ impl Bridge {
 
 /// The layout that the data directory holds, or a new one as the flags say.
 pub fn resolve(directory: &Path, args: &UpArgs, capabilities: &Capabilities) -> anyhow::Result<Layout> {
-    let path = directory.join("cluster.yaml");
-    if path.exists() {
-        let layout: Layout = config::read(&path)?;
+    if Layout::is_in(directory) {
+        let layout = Layout::of(directory)?;
         layout.check(directory, args, capabilities)?;
         return Ok(layout);
     }
     let nodes = node_count(args, capabilities)?;
     let layout = Layout::new(args.masters.unwrap_or(1), nodes, args.api_port, capabilities.root)?;
-    config::write(&path, &layout)?;
+    config::write(&directory.join(FILE), &layout)?;
     Ok(layout)
 }
 
@@ -94,6 +95,21 @@ fn node_count(args: &UpArgs, capabilities: &Capabilities) -> anyhow::Result<u8> 
 }
 
 impl Layout {
+    /// The layout of the cluster in a directory that was given to `up`.
+    pub fn of(directory: &Path) -> anyhow::Result<Layout> {
+        ensure!(
+            Layout::is_in(directory),
+            "--data-dir: {} holds no cluster of `up` (no {FILE})",
+            directory.display()
+        );
+        config::read(&directory.join(FILE))
+    }
+
+    /// Whether a directory holds a cluster of `up`.
+    pub fn is_in(directory: &Path) -> bool {
+        directory.join(FILE).exists()
+    }
+
     fn new(masters: u8, nodes: u8, api_port: Option<u16>, root: bool) -> anyhow::Result<Layout> {
         let id = format!("{:06x}", rand::random::<u32>() & 0xff_ffff);
         let bridge = if root {

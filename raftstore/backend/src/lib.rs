@@ -30,7 +30,6 @@
 
 mod checkpoint;
 mod directory;
-mod frozen;
 mod install;
 pub mod limits;
 mod options;
@@ -38,5 +37,4 @@ mod rocks;
 mod stream;
 mod tables;
 
-pub use frozen::Frozen;
 pub use rocks::{Pinned, Rocks};

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use backend::{Frozen, Rocks};
+use backend::{Pinned, Rocks};
 use bytes::Bytes;
 use mvcc::{
     Backend, Family, LogId, Machine, RangeEnd, Rows, WriteBatch,
@@ -211,7 +211,7 @@ fn damage_of_a_table_file_is_found_and_the_file_named() {
     machine.backend().flush().expect("flush");
     drop(machine);
     let problems = || -> Vec<String> {
-        match Frozen::open(&path) {
+        match Pinned::open(&path) {
             Ok(frozen) => mvcc::verify(&frozen).problems.iter().map(ToString::to_string).collect(),
             Err(fault) => vec![fault.to_string()],
         }

@@ -59,6 +59,13 @@ impl RealDisk {
         Ok(Self { directory })
     }
 
+    /// Uses `directory`, which has to be there.
+    pub(super) fn existing(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+        }
+    }
+
     /// The directory.
     pub fn directory(&self) -> &Path {
         &self.directory

@@ -4,20 +4,16 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
-use super::disk::Disk;
+use super::disk::{Disk, RealDisk};
 
 /// A directory in which nothing is changed: whatever would is refused.
 #[derive(Debug, Clone)]
-pub struct ReadOnlyDisk {
-    directory: PathBuf,
-}
+pub struct ReadOnlyDisk(RealDisk);
 
 impl ReadOnlyDisk {
     /// Looks at `directory`.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self {
-            directory: directory.into(),
-        }
+        Self(RealDisk::existing(directory))
     }
 }
 
@@ -29,15 +25,11 @@ impl Disk for ReadOnlyDisk {
     type File = File;
 
     fn list(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.directory)? {
-            names.extend(entry?.file_name().into_string());
-        }
-        Ok(names)
+        self.0.list()
     }
 
     fn open(&self, name: &str) -> io::Result<File> {
-        File::open(self.directory.join(name))
+        File::open(self.0.directory().join(name))
     }
 
     fn create(&self, _: &str, _: u64) -> io::Result<File> {
@@ -61,10 +53,10 @@ impl Disk for ReadOnlyDisk {
         T: Send + 'static,
         W: FnOnce() -> io::Result<T> + Send + 'static,
     {
-        tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+        self.0.offload(work).await
     }
 
     fn describe(&self) -> String {
-        self.directory.display().to_string()
+        self.0.describe()
     }
 }

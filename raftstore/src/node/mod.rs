@@ -111,7 +111,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Node<R, D, B, N> {
         shared.serving.store(true, Ordering::Release);
         // Whoever has a vote or an entry, and a token from before them, still has its promises. A restored member has no
         // token: the same backup can be restored twice.
-        let initialized = raft.is_initialized().await.map_err(Error::fault)? && log.claim(options.id).is_some();
+        let admitted = raft.is_initialized().await.map_err(Error::fault)? && log.claim(options.id).is_some();
         let (proposals, proposal_work) = propose::queue(options.metrics.clone());
         let (reads, read_work) = read::queue();
         let core = Arc::new(Core {
@@ -122,7 +122,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Node<R, D, B, N> {
             shared,
             peers,
             leadership: watch::Sender::new(Leadership::default()),
-            admitted: watch::Sender::new(initialized),
+            admitted: watch::Sender::new(admitted),
             heard: Mutex::new(None),
             proposals,
             reads,
