@@ -101,24 +101,50 @@ async fn backed_up(data: &Path) -> (PathBuf, u64) {
     (file, cluster)
 }
 
+/// The list of three members of one cluster, and the command line of each.
+fn three(place: &Path) -> (String, Vec<Vec<String>>) {
+    let members = ["one", "two", "three"].map(|name| (name, free_port()));
+    let list = members.map(|(name, port)| format!("{name}={}", url(port))).join(",");
+    let line = |(name, port)| [flags(name, port, place), vec![format!("--initial-cluster={list}")]].concat();
+    let lines = members.map(line).to_vec();
+    (list, lines)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_is_restored_again_is_refused() {
+    let data = tempfile::tempdir().unwrap();
+    let (file, _) = backed_up(data.path()).await;
+    let place = data.path().join("restored");
+    let (_, lines) = three(&place);
+    let mut members = Vec::new();
+    for line in &lines {
+        members.push(restored(line.clone(), &file, 0).await);
+    }
+    for member in &members {
+        member.put("after", "x").await;
+    }
+    members.pop().unwrap().stop().await;
+    // What it knew since is gone, with what it had promised.
+    std::fs::remove_dir_all(place.join("three")).unwrap();
+    let again = restored(lines[2].clone(), &file, 0).await;
+    let why = again.wait_for_fault().await;
+    assert!(why.contains("lost its data") && why.contains("member remove"), "{why}");
+    assert_eq!(members[0].get("after").await, "x");
+    for member in members {
+        member.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_becomes_a_cluster_of_three_with_the_same_revisions() {
     let data = tempfile::tempdir().unwrap();
     let (file, old) = backed_up(data.path()).await;
     let content = Snapshot::open(&file, Checksum::Needed).unwrap().content().unwrap();
     assert_eq!((content.revision, content.compacted, content.versions), (6, 4, 3));
-    let names = ["one", "two", "three"];
-    let ports = [free_port(), free_port(), free_port()];
-    let list = names
-        .iter()
-        .zip(ports)
-        .map(|(name, port)| format!("{name}={}", url(port)));
-    let list = list.collect::<Vec<_>>().join(",");
     let place = data.path().join("restored");
+    let (list, lines) = three(&place);
     let mut members = Vec::new();
-    for (name, port) in names.iter().zip(ports) {
-        let mut line = flags(name, port, &place);
-        line.push(format!("--initial-cluster={list}"));
+    for line in lines {
         members.push(restored(line, &file, 0).await);
     }
     let cluster = members[0].ids().await.0;
