@@ -51,7 +51,8 @@ impl ClusterService {
 impl Cluster for ClusterService {
     async fn member_list(&self, request: Request<MemberListRequest>) -> Answer<MemberListResponse> {
         Client::of(&self.0, &request).somebodys_store()?;
-        if request.into_inner().linearizable {
+        // A member that has just been started knows of no members. etcd's does not answer anything until it does.
+        if request.into_inner().linearizable || self.0.store.members().is_empty() {
             self.0.store.barrier().await.map_err(status)?;
         }
         Ok(Response::new(MemberListResponse {

@@ -4,9 +4,9 @@ mod joining;
 mod member;
 mod restoring;
 
-use etcd::services::etcdserverpb::kv_client::KvClient;
+use etcd::services::etcdserverpb::{cluster_client::ClusterClient, kv_client::KvClient};
 use etcd::standalone::{Plan, run};
-use proto::etcd::etcdserverpb::PutRequest;
+use proto::etcd::etcdserverpb::{MemberListRequest, PutRequest};
 use raftstore::{Setup, Store};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -20,14 +20,25 @@ async fn three_members_make_a_cluster_and_a_metrics_address_has_only_pages() {
     let names = ["a", "b", "c"];
     let member = |(name, port): (&&str, &u16)| format!("{name}=http://127.0.0.1:{port}");
     let cluster = names.iter().zip(&peers).map(member).collect::<Vec<_>>().join(",");
-    let mut members = Vec::new();
-    for (name, peer) in names.iter().zip(peers) {
-        let line = flags(name, peer, data.path());
+    let start = |(name, peer): (&&str, &u16)| {
+        let line = flags(name, *peer, data.path());
         let cluster = [
             format!("--initial-cluster={cluster}"),
             "--initial-cluster-token=standalone".into(),
         ];
-        members.push(Running::start([&line[..], &cluster].concat(), vec![]));
+        Running::start([&line[..], &cluster].concat(), vec![])
+    };
+    let mut starting = names.iter().zip(&peers).map(start);
+    let first = starting.next().unwrap();
+    let mut alone = ClusterClient::new(first.channel().await);
+    let early = tokio::spawn(async move { alone.member_list(MemberListRequest { linearizable: false }).await });
+    let members: Vec<Running> = [first].into_iter().chain(starting).collect();
+    if let Ok(early) = early.await.unwrap() {
+        assert_eq!(
+            early.into_inner().members.len(),
+            3,
+            "nobody is told that there are no members"
+        );
     }
     members[0].put("k", "v").await;
     for running in &members {

@@ -6,10 +6,12 @@ use std::{
     time::Duration,
 };
 
-use etcd::services::etcdserverpb::{cluster_client::ClusterClient, kv_client::KvClient};
+use etcd::services::etcdserverpb::{
+    cluster_client::ClusterClient, kv_client::KvClient, maintenance_client::MaintenanceClient,
+};
 use etcd::standalone::{Plan, run};
 use mvcc::Memory;
-use proto::etcd::etcdserverpb::{Member, MemberListRequest, PutRequest, RangeRequest};
+use proto::etcd::etcdserverpb::{Member, MemberListRequest, PutRequest, RangeRequest, StatusRequest};
 use raftstore::FaultHandler;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -152,12 +154,9 @@ impl Running {
 
     /// The cluster's id and this member's.
     pub async fn ids(&self) -> (u64, u64) {
-        let list = MemberListRequest { linearizable: false };
-        let list = ClusterClient::new(self.channel().await)
-            .member_list(list)
-            .await
-            .unwrap();
-        let header = list.into_inner().header.unwrap();
+        let mut maintenance = MaintenanceClient::new(self.channel().await);
+        let status = maintenance.status(StatusRequest {}).await.unwrap();
+        let header = status.into_inner().header.unwrap();
         (header.cluster_id, header.member_id)
     }
 
@@ -202,14 +201,21 @@ impl Running {
     }
 
     /// Waits until it ends by itself, and says why.
-    pub async fn refusal(self) -> String {
-        let ended = tokio::time::timeout(HANG, self.ended).await;
+    pub async fn refusal(mut self) -> String {
+        let ended = tokio::time::timeout(HANG, &mut self.ended).await;
         ended.expect("it ends").unwrap().unwrap_err()
     }
 
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.stop.cancel();
-        let ended = tokio::time::timeout(HANG, self.ended).await;
+        let ended = tokio::time::timeout(HANG, &mut self.ended).await;
         ended.expect("it stops").unwrap().unwrap();
+    }
+}
+
+/// A test that fails must not wait for the members that it leaves.
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }

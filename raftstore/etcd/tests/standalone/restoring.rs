@@ -129,6 +129,7 @@ async fn a_member_that_is_restored_again_is_refused() {
     let again = restored(lines[2].clone(), &file, 0).await;
     let why = again.wait_for_fault().await;
     assert!(why.contains("lost its data") && why.contains("member remove"), "{why}");
+    again.stop().await;
     assert_eq!(members[0].get("after").await, "x");
     for member in members {
         member.stop().await;
