@@ -106,13 +106,15 @@ impl Operator {
                 url: url(name),
                 learner,
             };
-            let id = match self.ask(call).await {
-                Some(Outcome::Answered(Answer::Added(id))) => Some(id),
-                // An earlier try did it after all.
-                Some(Outcome::Unchanged(MembershipRefusal::PeerUrlExists)) => self.cluster.find(&url(name)),
+            let added = match self.ask(call).await {
+                Some(Outcome::Answered(Answer::Added(id))) => Some((id, learner)),
+                // An earlier try did it after all, which may have been one for a learner.
+                Some(Outcome::Unchanged(MembershipRefusal::PeerUrlExists)) => {
+                    self.cluster.find(&url(name)).map(|id| (id, true))
+                }
                 _ => None,
             };
-            if let Some(id) = id {
+            if let Some((id, learner)) = added {
                 self.cluster.install(id, name, learner);
                 return self.promote(id, learner).await;
             }
