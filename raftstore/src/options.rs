@@ -151,6 +151,14 @@ impl Default for Timing {
 #[derive(Clone)]
 pub struct FaultHandler(pub Arc<dyn Fn(&str) + Send + Sync>);
 
+impl FaultHandler {
+    /// Tells stderr and lets the process live: for members that end with their runtime, as those of tests do. A runtime
+    /// that goes takes a member's tasks one by one, and one that outlives another for a moment reports a fault.
+    pub fn told() -> Self {
+        Self(Arc::new(|reason| eprintln!("fault: {reason}")))
+    }
+}
+
 impl fmt::Debug for FaultHandler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("FaultHandler")

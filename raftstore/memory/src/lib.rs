@@ -12,7 +12,7 @@ use mvcc::Memory;
 use openraft::impls::TokioRuntime;
 use raftstore::log::MemoryDisk;
 use raftstore::transport::{Dialer, Identity, serve};
-use raftstore::{Error, Listen, Member, Node, Options, Parts, Setup, Store};
+use raftstore::{Error, FaultHandler, Listen, Member, Node, Options, Parts, Setup, Store};
 use tokio::net::TcpListener;
 
 /// Starts the store of a cluster of one. Ready once it leads, which is at once.
@@ -70,6 +70,7 @@ async fn start(members: u64) -> Result<Vec<Store>, Error> {
     for (member, listener) in list.iter().zip(listeners) {
         let mut options = Options::new(member.id, "memory", list.clone());
         options.log.segment_bytes = raftstore::limits::LOG_SEGMENT_BYTES_MEMORY;
+        options.on_fault = FaultHandler::told();
         let identity = Identity {
             cluster: options.cluster_id(),
             member: options.id,

@@ -30,7 +30,7 @@ use crate::limits::LOG_SEGMENT_BYTES_MEMORY;
 use crate::log::{Disk, MemoryDisk, RealDisk};
 use crate::metrics::Metrics;
 use crate::node::{Node, Parts};
-use crate::options::{FreeSpace, Options, Setup};
+use crate::options::{FaultHandler, FreeSpace, Options, Setup};
 use crate::status::{Leadership, Member, Status};
 use crate::transport::{Dialer, Identity, Peers, serve};
 use crate::watch::{WatchSpec, Watcher};
@@ -130,6 +130,7 @@ impl Store {
         };
         let mut options = Options::new(member.id, "memory", vec![member]);
         options.log.segment_bytes = LOG_SEGMENT_BYTES_MEMORY;
+        options.on_fault = FaultHandler::told();
         let identity = Identity {
             cluster: options.cluster_id(),
             member: options.id,

@@ -121,7 +121,7 @@ impl Cluster {
             request: self.request_timeout,
         };
         options.log.segment_bytes = 8 << 20;
-        options.on_fault = raftstore::FaultHandler(Arc::new(|reason| eprintln!("fault: {reason}")));
+        options.on_fault = raftstore::FaultHandler::told();
         let identity = Identity {
             cluster: options.cluster_id(),
             member: host.id,
