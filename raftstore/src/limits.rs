@@ -21,6 +21,8 @@ pub const CLAIMS_MAX: usize = 4_096;
 pub const CLAIM_RETRY_MIN: Duration = Duration::from_millis(25);
 /// The longest such pause.
 pub const CLAIM_RETRY_MAX: Duration = Duration::from_secs(1);
+/// A member that is not admitted says so this often.
+pub const ADMISSION_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Largest request, as etcd's default.
 pub const REQUEST_BYTES: usize = 3 << 19;

@@ -180,6 +180,7 @@ impl Cluster {
             if learner && self.waits(id) {
                 ask(self, through, Call::Promote { id }, PATIENCE).await;
             }
+            self.restart_if_not_admitted(id);
         }
     }
 }

@@ -28,7 +28,7 @@ use rand::RngExt;
 use super::Core;
 use crate::consensus::Peer;
 use crate::error::Error;
-use crate::limits::{CLAIM_RETRY_MAX, CLAIM_RETRY_MIN};
+use crate::limits::{ADMISSION_PATIENCE, CLAIM_RETRY_MAX, CLAIM_RETRY_MIN};
 use crate::log::{Claim, Disk};
 use crate::status::Member;
 use crate::transport::Peers;
@@ -41,6 +41,7 @@ pub async fn run<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(core: Arc<Co
     };
     let mut metrics = core.raft.server_metrics();
     let mut granted = BTreeSet::new();
+    let mut patience = Box::pin(R::sleep(ADMISSION_PATIENCE));
     loop {
         core.admit_if_enough(&granted);
         let others = core.others();
@@ -63,6 +64,10 @@ pub async fn run<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(core: Arc<Co
                     if core.others() != others {
                         break;
                     }
+                }
+                () = &mut patience, if !*core.admitted.borrow() => {
+                    core.tell_who_is_waited_for(&granted);
+                    patience = Box::pin(R::sleep(ADMISSION_PATIENCE));
                 }
             }
         }
@@ -153,19 +158,30 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
         }
     }
 
+    /// The other members that this one was started with: it is they who admit it.
+    fn admitting(&self) -> impl Iterator<Item = &Member> {
+        let members = self.options.members.iter();
+        members.filter(|member| member.id != self.options.id)
+    }
+
     fn admit_if_enough(&self, granted: &BTreeSet<u64>) {
-        let others = || {
-            self.options
-                .members
-                .iter()
-                .map(|member| member.id)
-                .filter(|id| *id != self.options.id)
-        };
-        let count = others().filter(|id| granted.contains(id)).count();
+        let others = self.admitting().count();
+        let count = self.admitting().filter(|member| granted.contains(&member.id)).count();
         // Alone, there is nobody to be misled.
-        let enough = others().count() == 0 || count > others().count() / 2;
+        let enough = others == 0 || count > others / 2;
         self.admitted
             .send_if_modified(|admitted| !std::mem::replace(admitted, *admitted || enough) && enough);
+    }
+
+    fn tell_who_is_waited_for(&self, granted: &BTreeSet<u64>) {
+        let silent = self.admitting().filter(|member| !granted.contains(&member.id));
+        let silent: Vec<&str> = silent.map(|member| member.name.as_str()).collect();
+        tracing::warn!(
+            member = format!("{:x}", self.options.id),
+            silent = silent.join(","),
+            "this member has an empty log and takes part only once more than half of the others that it was started with know \
+             it. If one of those that are silent was removed, start this member again with the members as they are now"
+        );
     }
 
     /// Whether a peer's answer lets this member go on.

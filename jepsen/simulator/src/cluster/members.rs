@@ -132,6 +132,31 @@ impl Cluster {
             .is_some_and(|machine| machine.learner && !machine.lost)
     }
 
+    /// Starts a member again with the members as they are now, if it never took anything, and waits for one to know it that was
+    /// removed since: what it says when it waits asks for that.
+    pub fn restart_if_not_admitted(self: &Arc<Self>, id: u64) {
+        let waits = {
+            let machines = self.machines.lock();
+            let is_removed = |other: &u64| {
+                machines
+                    .get(other)
+                    .is_none_or(|other| other.standing == Standing::Removed)
+            };
+            let machine = machines.get(&id).filter(|machine| machine.process.is_some());
+            machine.is_some_and(|machine| {
+                let is_empty = machine
+                    .store
+                    .as_ref()
+                    .is_some_and(|store| store.status().log_index == 0);
+                is_empty && machine.roster.iter().any(is_removed)
+            })
+        };
+        if waits {
+            self.end(id, Death::Killed);
+            self.start(id);
+        }
+    }
+
     /// Takes the right to change the membership, unless somebody has it.
     pub fn begin_change(&self) -> bool {
         !self.changing.swap(true, Ordering::Relaxed)
