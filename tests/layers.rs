@@ -30,7 +30,7 @@ const LAYERS: [(&str, &str, &[&str]); 22] = [
     ),
     ("jepsen", "jepsen", &["checker", "proto", "pki"]),
     ("skip", "tests/skip", &[]),
-    ("bench", "tests/bench", &["proto", "api", "pki"]),
+    ("bench", "tests/bench", &["proto"]),
     ("proreus", ".", &["*"]),
 ];
 

@@ -102,7 +102,8 @@ impl Drop for Cluster {
     }
 }
 
-fn binary() -> anyhow::Result<PathBuf> {
+/// The proreus beside this program.
+pub fn binary() -> anyhow::Result<PathBuf> {
     let path = std::env::current_exe()
         .context("cannot find this program")?
         .with_file_name("proreus");
