@@ -97,7 +97,6 @@ async fn drain(parts: &mut JoinSet<anyhow::Result<()>>) {
 async fn open_store(config: &ServerConfig) -> anyhow::Result<Store> {
     let me = config.me()?;
     let data = data(&config.root);
-    let backend = Arc::new(backend::Rocks::open(data.join("state"))?);
     let (cert, key, ca) = (
         config.pki("etcd/peer.crt"),
         config.pki("etcd/peer.key"),
@@ -116,7 +115,7 @@ async fn open_store(config: &ServerConfig) -> anyhow::Result<Store> {
             client: tls::client_config(&ca, Some((&cert, &key)))?,
         }),
     };
-    Ok(Store::open(setup, backend).await?)
+    Ok(durable::open(setup).await?)
 }
 
 /// Where a master with this root keeps its data.

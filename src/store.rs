@@ -1,11 +1,8 @@
 //! `proreus store`: the keyspace and its door alone, in the place of the `etcd` binary. What its flags mean is the `etcd`
 //! crate's; here it gets its tables.
 
-use std::sync::Arc;
-
 use anyhow::Context;
 use etcd::standalone::{self, Plan};
-use raftstore::{Error, Setup, Store};
 
 use crate::lock::lock;
 use crate::{shutdown, telemetry};
@@ -28,11 +25,6 @@ pub fn run(flags: Vec<String>) -> anyhow::Result<()> {
         .context("cannot start tokio")?;
     runtime.block_on(async {
         let stop = shutdown::token()?;
-        Ok(standalone::run(plan, open, stop).await?)
+        Ok(standalone::run(plan, durable::open, stop).await?)
     })
-}
-
-async fn open(setup: Setup) -> Result<Store, Error> {
-    let backend = backend::Rocks::open(setup.data_directory.join("state")).map_err(Error::fault)?;
-    Store::open(setup, Arc::new(backend)).await
 }

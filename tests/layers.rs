@@ -12,6 +12,7 @@ const LAYERS: [(&str, &str, &[&str]); 22] = [
     ("mvcc", "raftstore/mvcc", &["proto"]),
     ("backend", "raftstore/backend", &["mvcc"]),
     ("raftstore", "raftstore", &["proto", "mvcc", "pki"]),
+    ("durable", "raftstore/durable", &["raftstore", "backend"]),
     ("memory", "raftstore/memory", &["raftstore", "mvcc"]),
     ("etcd", "raftstore/etcd", &["proto", "raftstore", "mvcc", "pki"]),
     ("storage", "apiserver/storage", &["api", "raftstore", "mvcc", "proto"]),

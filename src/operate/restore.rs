@@ -191,7 +191,7 @@ fn empty(draft: &Path) -> anyhow::Result<()> {
 }
 
 fn fill(target: &Target, snapshot: &Snapshot, bump: i64, draft: &Path) -> anyhow::Result<Imported> {
-    let tables = Rocks::open(draft.join("state"))?;
+    let tables = Rocks::open(durable::tables(draft))?;
     let imported = snapshot.restore(&tables, &target.options.members, bump)?;
     drop(tables);
     block_on(async { Ok(restore::establish(draft, &target.options).await?) })?;

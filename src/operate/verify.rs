@@ -20,7 +20,7 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     for directory in members(&args.directory)? {
         let _lock =
             lock(&directory)?.with_context(|| format!("a member runs on {}; stop it first", directory.display()))?;
-        let findings = raftstore::verify(&directory, Pinned::open(directory.join("state")));
+        let findings = raftstore::verify(&directory, Pinned::open(durable::tables(&directory)));
         found.push((directory, findings));
     }
     match args.output {

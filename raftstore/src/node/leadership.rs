@@ -45,14 +45,15 @@ fn update(known: &mut Leadership, mut now: Leadership) -> bool {
 
 /// Reports a fault of Raft, the log or the tables, once.
 pub async fn watch_faults<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(core: Arc<Core<R, D, B, N>>) {
-    let mut metrics = core.raft.metrics();
+    // The metrics that have the reason change with every entry; these change with the leader, and end when Raft does.
+    let mut server = core.raft.server_metrics();
     loop {
-        let state = metrics.borrow_watched().running_state.clone();
-        if let Err(fatal) = state {
-            return core.report_fault(&fatal.to_string());
-        }
-        if metrics.changed().await.is_err() {
-            return core.report_fault("raft ended without a reason");
+        let ended = server.changed().await.is_err();
+        let state = core.raft.metrics().borrow_watched().running_state.clone();
+        match state {
+            Err(fatal) => return core.report_fault(&fatal.to_string()),
+            Ok(()) if ended => return core.report_fault("raft ended without a reason"),
+            Ok(()) => {}
         }
     }
 }
