@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Crate, its directory, and the crates of this workspace it may use.
-const LAYERS: [(&str, &str, &[&str]); 22] = [
+const LAYERS: [(&str, &str, &[&str]); 23] = [
     ("proto", "proto", &[]),
     ("api", "proto/api", &[]),
     ("pki", "proto/pki", &[]),
