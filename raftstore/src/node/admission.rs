@@ -175,12 +175,14 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
 
     fn tell_who_is_waited_for(&self, granted: &BTreeSet<u64>) {
         let silent = self.admitting().filter(|member| !granted.contains(&member.id));
-        let silent: Vec<&str> = silent.map(|member| member.name.as_str()).collect();
+        let silent: Vec<String> = silent
+            .map(|member| format!("{:x} ({})", member.id, member.name))
+            .collect();
         tracing::warn!(
             member = format!("{:x}", self.options.id),
-            silent = silent.join(","),
-            "this member has an empty log and takes part only once more than half of the others that it was started with know \
-             it. If one of those that are silent was removed, start this member again with the members as they are now"
+            silent = silent.join(", "),
+            "this member takes part only once more than half of the others that it was started with know it. If one of \
+             those that are silent was removed, start this member again with the members as they are now"
         );
     }
 

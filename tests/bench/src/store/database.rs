@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use proto::etcd::etcdserverpb::{RangeRequest, StatusRequest};
-use tonic::transport::Channel;
+use rand::RngExt;
+use tonic::transport::{Channel, Endpoint};
 
 use crate::services::{kv_client::KvClient, maintenance_client::MaintenanceClient};
 
 /// How long members may take to serve.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(2);
 
 /// A program that serves etcd's API.
@@ -27,13 +29,13 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub fn proreus(program: PathBuf) -> Peer {
-        Peer {
-            name: "proreus".into(),
+    pub fn proreus(program: PathBuf) -> anyhow::Result<Peer> {
+        Ok(Peer {
+            name: version(&program)?.trim().to_owned(),
             program,
             leading: &["store"],
             is_echo: false,
-        }
+        })
     }
 
     /// The server that does nothing.
@@ -48,9 +50,7 @@ impl Peer {
 
     /// An etcd, named by the version that it tells.
     pub fn etcd(program: PathBuf) -> anyhow::Result<Peer> {
-        let output = Command::new(&program).arg("--version").output();
-        let output = output.with_context(|| format!("cannot run {}", program.display()))?;
-        let text = String::from_utf8_lossy(&output.stdout);
+        let text = version(&program)?;
         let version = text.lines().find_map(|line| line.strip_prefix("etcd Version: "));
         Ok(Peer {
             name: format!("etcd {}", version.context("it tells no version of etcd")?.trim()),
@@ -59,6 +59,13 @@ impl Peer {
             is_echo: false,
         })
     }
+}
+
+/// What a program says to `--version`.
+fn version(program: &Path) -> anyhow::Result<String> {
+    let output = Command::new(program).arg("--version").output();
+    let output = output.with_context(|| format!("cannot run {}", program.display()))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Running members, killed when dropped.
@@ -103,6 +110,9 @@ impl Database {
                 format!("--initial-advertise-peer-urls={peer}"),
                 format!("--initial-cluster={cluster}"),
                 "--quota-backend-bytes=8589934592".into(),
+                // etcd's defaults, said aloud because proreus has others.
+                "--heartbeat-interval=100".into(),
+                "--election-timeout=1000".into(),
                 "--log-level=error".into(),
             ];
             database.members.push(Member {
@@ -166,8 +176,19 @@ impl Database {
 
     /// A new connection to a member.
     pub async fn connect(&self, member: usize) -> anyhow::Result<Channel> {
+        Ok(self.endpoint(member)?.connect().await?)
+    }
+
+    /// A new connection to a member that takes little of what it does not ask for.
+    pub async fn connect_narrow(&self, member: usize) -> anyhow::Result<Channel> {
+        const WINDOW: u32 = 65_535;
+        let endpoint = self.endpoint(member)?.initial_stream_window_size(WINDOW);
+        Ok(endpoint.initial_connection_window_size(WINDOW).connect().await?)
+    }
+
+    fn endpoint(&self, member: usize) -> anyhow::Result<Endpoint> {
         let endpoint = Channel::from_shared(self.members[member].url.clone())?;
-        Ok(endpoint.connect().await?)
+        Ok(endpoint.connect_timeout(CONNECT_TIMEOUT))
     }
 
     /// `count` connections to a member.
@@ -195,9 +216,13 @@ impl Database {
         anyhow::bail!("no member of {} leads", self.peer.name)
     }
 
-    /// Processor time that its running members have used so far, in s.
-    pub fn processor_time(&self) -> f64 {
-        self.pids().filter_map(processor_time_of).sum()
+    /// Processor time that its members have used so far, in s. All have to run.
+    pub fn processor_time(&self) -> anyhow::Result<f64> {
+        let each = self.members.iter().map(|member| {
+            let process = member.process.as_ref().map(Child::id);
+            process.and_then(processor_time_of).context("a member has ended")
+        });
+        each.sum()
     }
 
     /// Resident memory of its running members, in bytes: all of it, and the part that is no file's.
@@ -231,11 +256,14 @@ impl Drop for Database {
     }
 }
 
-/// Processor time that a process has used so far, in s.
+/// Processor time that a running process has used so far, in s.
 pub fn processor_time_of(pid: u32) -> Option<f64> {
-    // Of proc(5), fields 14 and 15, in ticks of a hundredth of a second; the second field may hold spaces.
+    // Of proc(5), fields 3, 14 and 15, these in ticks of a hundredth of a second; the second field may hold spaces.
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    if fields.first()? == &"Z" {
+        return None;
+    }
     let ticks = |field: usize| fields.get(field)?.parse::<f64>().ok();
     Some((ticks(11)? + ticks(12)?) / 100.0)
 }
@@ -248,6 +276,10 @@ pub fn get(key: &str) -> RangeRequest {
     }
 }
 
+/// A port that nobody listens on, and that no connection is given.
 fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    const TRIES: usize = 100;
+    let mut ports = std::iter::repeat_with(|| rand::rng().random_range(20_000..30_000u16)).take(TRIES);
+    let free = ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.context("no port between 20000 and 30000 is free")
 }

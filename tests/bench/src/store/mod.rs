@@ -9,10 +9,10 @@ mod load;
 mod works;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
 
 use database::Peer;
@@ -41,6 +41,9 @@ pub struct Options {
     place: PathBuf,
 }
 
+const TRIES: usize = 3;
+const WORK_TIMEOUT: Duration = Duration::from_secs(900);
+
 /// The values of each figure, by database.
 type Values = BTreeMap<usize, Vec<f64>>;
 
@@ -51,7 +54,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 
 async fn measure(options: &Options) -> anyhow::Result<()> {
     let binary = options.binary.clone().map_or_else(crate::cluster::binary, Ok)?;
-    let mut peers = vec![Peer::proreus(binary)];
+    refuse_memory(&options.place)?;
+    let mut peers = vec![Peer::proreus(binary)?];
     for program in &options.etcd {
         peers.push(Peer::etcd(program.clone())?);
     }
@@ -73,7 +77,7 @@ async fn measure(options: &Options) -> anyhow::Result<()> {
                 if peer.is_echo && !work.has_ceiling() {
                     continue;
                 }
-                let measured = work.measure(peer, &options.place, span).await;
+                let measured = tried(*work, peer, &options.place, span).await;
                 for figure in measured.with_context(|| format!("{work:?} of {}", peer.name))? {
                     eprintln!(
                         "{run} {} | {} | {} | {:.2}",
@@ -85,6 +89,32 @@ async fn measure(options: &Options) -> anyhow::Result<()> {
         }
     }
     print(&peers, &table);
+    Ok(())
+}
+
+/// A leader may change under load, which spoils a measurement; it is made again.
+async fn tried(work: Work, peer: &Peer, place: &Path, span: Span) -> anyhow::Result<Vec<Figure>> {
+    let mut failed = None;
+    for _ in 0..TRIES {
+        match tokio::time::timeout(WORK_TIMEOUT, work.measure(peer, place, span)).await {
+            Ok(Ok(figures)) => return Ok(figures),
+            Ok(Err(error)) => failed = Some(error),
+            Err(late) => failed = Some(late.into()),
+        }
+        eprintln!("{work:?} of {} is to be made again: {failed:?}", peer.name);
+    }
+    Err(failed.context("no try")?)
+}
+
+/// What is synced to memory is synced at no cost.
+fn refuse_memory(place: &Path) -> anyhow::Result<()> {
+    use nix::sys::statfs::{TMPFS_MAGIC, statfs};
+    let kind = statfs(place).with_context(|| format!("--place: no such directory: {}", place.display()))?;
+    ensure!(
+        kind.filesystem_type() != TMPFS_MAGIC,
+        "--place: {} is a tmpfs",
+        place.display()
+    );
     Ok(())
 }
 

@@ -58,9 +58,13 @@ pub struct Figure {
 }
 
 const CONNECTIONS: usize = 16;
+/// What is waited for comes within this time, or not at all.
+const ANSWER: Duration = Duration::from_secs(60);
 /// Keys that are written, at random.
 const KEYS: u64 = 100_000;
 const VALUE: usize = 256;
+/// After much was written.
+const SETTLING: Duration = Duration::from_secs(10);
 /// Puts a transaction when a database is filled.
 const FILL: u64 = 100;
 
@@ -212,7 +216,7 @@ async fn fill(database: &Database, keys: u64, size: usize) -> anyhow::Result<()>
 
 async fn puts(work: &str, database: &Database, span: Span, count: usize) -> anyhow::Result<Vec<Figure>> {
     let clients = clients(database, database.leader().await?, count).await?;
-    Ok(figures(work, closed(Some(database), span, putting(clients)).await?))
+    Ok(figures(work, closed(database, span, putting(clients)).await?))
 }
 
 async fn gets(database: &Database, span: Span) -> anyhow::Result<Vec<Figure>> {
@@ -226,7 +230,7 @@ async fn gets(database: &Database, span: Span) -> anyhow::Result<Vec<Figure>> {
         ("get, follower, 256 clients", (leader + 1) % 3),
     ] {
         let clients = clients(database, member, 256).await?;
-        let seen = closed(Some(database), span, reading(clients, request, 1)).await?;
+        let seen = closed(database, span, reading(clients, request, 1)).await?;
         all.append(&mut figures(work, seen));
     }
     Ok(all)
@@ -240,26 +244,29 @@ async fn burst(database: &Database, span: Span) -> anyhow::Result<Vec<Figure>> {
     let leader = database.leader().await?;
     let request = || get(&format!("k{:011}", rand::rng().random_range(0..READ)));
     let readers = async || anyhow::Ok(reading(clients(database, leader, 128).await?, request, 1));
-    let alone = closed(Some(database), span, readers().await?).await?;
+    let before = closed(database, span, readers().await?).await?;
     let written = Arc::new(AtomicU64::new(0));
     let writers = clients(database, leader, WRITERS as usize).await?;
-    let mut writing = tokio::task::JoinSet::new();
-    for mut write in putting(writers) {
+    let mut writing = tokio::task::JoinSet::<anyhow::Result<()>>::new();
+    let period = Duration::from_secs(1) * WRITERS / PUTS;
+    let start = Instant::now();
+    for (number, mut write) in (0..).zip(putting(writers)) {
         let written = written.clone();
-        let mut pace = tokio::time::interval(Duration::from_secs(1) * WRITERS / PUTS);
+        let mut pace = tokio::time::interval_at((start + period * number / WRITERS).into(), period);
         writing.spawn(async move {
             loop {
                 pace.tick().await;
-                if write().await.is_ok() {
-                    written.fetch_add(1, Ordering::Relaxed);
-                }
+                write().await?;
+                written.fetch_add(1, Ordering::Relaxed);
             }
         });
     }
-    let start = Instant::now();
-    let seen = closed(Some(database), span, readers().await?).await?;
+    let seen = closed(database, span, readers().await?).await?;
     let took = start.elapsed();
+    all_running(&mut writing)?;
     writing.shutdown().await;
+    let after = closed(database, span, readers().await?).await?;
+    let alone = f64::midpoint(before.rate, after.rate);
     let work = "get during 1,000 puts a second, 128 clients";
     let mut all = figures(work, seen);
     let more = |unit, value| Figure {
@@ -267,13 +274,23 @@ async fn burst(database: &Database, span: Span) -> anyhow::Result<Vec<Figure>> {
         unit,
         value,
     };
-    all.push(more("% fewer than without", 100.0 * (1.0 - seen.rate / alone.rate)));
+    all.push(more("% fewer than without", 100.0 * (1.0 - seen.rate / alone)));
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     all.push(more(
         "puts a second",
         written.load(Ordering::Relaxed) as f64 / took.as_secs_f64(),
     ));
     Ok(all)
+}
+
+/// None of the tasks beside a load may have ended.
+fn all_running(tasks: &mut tokio::task::JoinSet<anyhow::Result<()>>) -> anyhow::Result<()> {
+    match tasks.try_join_next() {
+        None => Ok(()),
+        Some(ended) => Err(ended?
+            .err()
+            .unwrap_or_else(|| anyhow::anyhow!("a task beside the load ended"))),
+    }
 }
 
 async fn ranges(database: &Database, span: Span) -> anyhow::Result<Vec<Figure>> {
@@ -285,7 +302,7 @@ async fn ranges(database: &Database, span: Span) -> anyhow::Result<Vec<Figure>> 
         ..Default::default()
     };
     let clients = clients(database, database.leader().await?, 16).await?;
-    let seen = closed(Some(database), span, reading(clients, request, 500)).await?;
+    let seen = closed(database, span, reading(clients, request, 500)).await?;
     Ok(figures("range of 500 keys of 1 KiB, 16 clients", seen))
 }
 
@@ -317,6 +334,7 @@ async fn watched(database: &Database, span: Span) -> anyhow::Result<Vec<Figure>>
         let delivered = delivered.clone();
         watching.spawn(async move {
             while let Some(response) = responses.message().await? {
+                anyhow::ensure!(!response.canceled, "a watch is cancelled: {}", response.cancel_reason);
                 delivered.fetch_add(response.events.len() as u64, Ordering::Relaxed);
             }
             anyhow::Ok(())
@@ -333,17 +351,16 @@ async fn watched(database: &Database, span: Span) -> anyhow::Result<Vec<Figure>>
             (delivered.load(Ordering::Relaxed) - before, start.elapsed())
         })
     };
-    let seen = closed(Some(database), span, putting(clients)).await?;
+    let seen = closed(database, span, putting(clients)).await?;
     let (events, took) = counted.await?;
+    all_running(&mut watching)?;
     watching.shutdown().await;
-    let work = "events to 1,000 watchers";
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-    let rate = events as f64 / took.as_secs_f64();
-    let mut all = figures(work, Seen { rate, ..seen });
+    let mut all = figures("put, 16 clients, watched by 1,000", seen);
     all.push(Figure {
-        work: work.into(),
-        unit: "puts a second",
-        value: seen.rate,
+        work: "events to 1,000 watchers".into(),
+        unit: "a second",
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        value: events as f64 / took.as_secs_f64(),
     });
     Ok(all)
 }
@@ -351,14 +368,23 @@ async fn watched(database: &Database, span: Span) -> anyhow::Result<Vec<Figure>>
 async fn stalled(database: &Database, span: Span) -> anyhow::Result<Vec<Figure>> {
     let leader = database.leader().await?;
     let putters = async || anyhow::Ok(putting(clients(database, leader, 64).await?));
-    let before = closed(Some(database), span, putters().await?).await?;
+    let before = closed(database, span, putters().await?).await?;
     let mut stalled = Vec::new();
-    for channel in database.connections(leader, 16).await? {
-        stalled.push(watch(channel, 1).await?);
+    for _ in 0..16 {
+        stalled.push(watch(database.connect_narrow(leader).await?, 1).await?);
     }
-    let beside = closed(Some(database), span, putters().await?).await?;
-    drop(stalled);
-    let after = closed(Some(database), span, putters().await?).await?;
+    let beside = closed(database, span, putters().await?).await?;
+    // They were not dropped, which would cost nothing.
+    for mut responses in stalled {
+        let late = tokio::time::timeout(ANSWER, responses.message())
+            .await??
+            .context("a watch ended")?;
+        anyhow::ensure!(
+            !late.canceled && !late.events.is_empty(),
+            "a watch has no events: {late:?}"
+        );
+    }
+    let after = closed(database, span, putters().await?).await?;
     let alone = f64::midpoint(before.rate, after.rate);
     Ok(vec![Figure {
         work: "put beside 16 watchers that take nothing".into(),
@@ -368,8 +394,12 @@ async fn stalled(database: &Database, span: Span) -> anyhow::Result<Vec<Figure>>
 }
 
 async fn memory(database: &Database) -> anyhow::Result<Vec<Figure>> {
-    fill(database, 1_000_000, VALUE).await?;
+    const KEYS: u64 = 1_000_000;
+    fill(database, KEYS, VALUE).await?;
+    // What was needed for filling it only is given back.
+    tokio::time::sleep(SETTLING).await;
     let (all, own) = database.memory()?;
+    holds(database, KEYS).await?;
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     let figure = |unit, bytes| Figure {
         work: "a million keys of 256 B".into(),
@@ -380,42 +410,62 @@ async fn memory(database: &Database) -> anyhow::Result<Vec<Figure>> {
 }
 
 async fn restart(mut database: Database) -> anyhow::Result<Vec<Figure>> {
-    fill(&database, 500_000, VALUE).await?;
+    const KEYS: u64 = 500_000;
+    fill(&database, KEYS, VALUE).await?;
     database.kill(0)?;
     let start = Instant::now();
     database.run(0)?;
     database.wait(0).await?;
+    let took = start.elapsed();
+    holds(&database, KEYS).await?;
     Ok(vec![Figure {
         work: "killed with 500,000 keys, until it serves again".into(),
         unit: "ms",
-        value: start.elapsed().as_secs_f64() * 1e3,
+        value: took.as_secs_f64() * 1e3,
     }])
+}
+
+/// Checks that all keys that were written are there.
+async fn holds(database: &Database, keys: u64) -> anyhow::Result<()> {
+    let request = RangeRequest {
+        key: key(0),
+        range_end: key(keys),
+        count_only: true,
+        ..Default::default()
+    };
+    let mut client = KvClient::new(database.connect(database.leader().await?).await?);
+    let count = client.range(request).await?.into_inner().count;
+    anyhow::ensure!(u64::try_from(count)? == keys, "{count} keys are there of {keys}");
+    Ok(())
 }
 
 async fn failover(mut database: Database) -> anyhow::Result<Vec<Figure>> {
     const KILLS: usize = 10;
     let values = Values::new();
     let mut all = Vec::new();
+    let mut acknowledged = 0;
     for _ in 0..KILLS {
         let leader = database.leader().await?;
         let survivors = [(leader + 1) % 3, (leader + 2) % 3];
         let mut clients = Vec::new();
         for survivor in survivors {
             let mut client = KvClient::new(database.connect(survivor).await?);
-            client.put(put(&values, 0, VALUE)).await?;
+            client.put(put(&values, acknowledged, VALUE)).await?;
+            acknowledged += 1;
             clients.push(client);
         }
-        database.kill(leader)?;
         let start = Instant::now();
+        database.kill(leader)?;
         // A put that is given to a member without a leader may wait for long: the first answer to any of many counts.
         let mut pace = tokio::time::interval(Duration::from_millis(10));
         let mut asked = FuturesUnordered::new();
         let mut turn = clients.iter().cycle();
-        loop {
+        while start.elapsed() < ANSWER {
             tokio::select! {
                 _ = pace.tick() => {
                     let mut client = turn.next().context("a survivor")?.clone();
-                    let request = put(&values, 0, VALUE);
+                    // The one key until one is acknowledged.
+                    let request = put(&values, acknowledged, VALUE);
                     asked.push(async move { client.put(request).await });
                 }
                 Some(answer) = asked.next() => {
@@ -425,16 +475,23 @@ async fn failover(mut database: Database) -> anyhow::Result<Vec<Figure>> {
                 }
             }
         }
+        let took = start.elapsed();
+        anyhow::ensure!(
+            took < ANSWER,
+            "no put is answered {ANSWER:?} after the leader was killed"
+        );
+        acknowledged += 1;
         all.push(Figure {
             work: "leader killed, until a put is answered".into(),
             unit: "ms",
-            value: start.elapsed().as_secs_f64() * 1e3,
+            value: took.as_secs_f64() * 1e3,
         });
         drop(asked);
         database.run(leader)?;
         database.wait(leader).await?;
         // It catches up, and whatever the kill left behind calms down.
         tokio::time::sleep(Duration::from_secs(2)).await;
+        holds(&database, acknowledged).await?;
     }
     Ok(all)
 }
