@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
 
 use database::Peer;
 use load::Span;
@@ -49,7 +50,22 @@ type Values = BTreeMap<usize, Vec<f64>>;
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(measure(options))
+    runtime.block_on(async {
+        tokio::select! {
+            measured = measure(options) => measured,
+            // Whoever stops this stops the databases, too.
+            stop = stopped() => stop,
+        }
+    })
+}
+
+async fn stopped() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        done = tokio::signal::ctrl_c() => done?,
+    }
+    bail!("stopped")
 }
 
 async fn measure(options: &Options) -> anyhow::Result<()> {
