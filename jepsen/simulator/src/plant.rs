@@ -30,15 +30,15 @@ pub const ALL: &[(&str, Plant, u64)] = &[
     ("lost-sync", Plant::LostSync, 20),
     ("double-apply", Plant::DoubleApply, 10),
     #[cfg(feature = "planted")]
-    ("stale-read", Plant::StaleRead, 100),
+    ("stale-read", Plant::StaleRead, 1_000),
     #[cfg(feature = "planted")]
-    ("watch-gap", Plant::WatchGap, 50),
+    ("watch-gap", Plant::WatchGap, 100),
     #[cfg(feature = "planted")]
     ("deposed-revoke", Plant::DeposedRevoke, 200),
     #[cfg(feature = "planted")]
-    ("hasty-expiry", Plant::HastyExpiry, 200),
+    ("hasty-expiry", Plant::HastyExpiry, 1_000),
     #[cfg(feature = "planted")]
-    ("unfenced-scheduler", Plant::UnfencedScheduler, 200),
+    ("unfenced-scheduler", Plant::UnfencedScheduler, 400),
 ];
 
 std::thread_local! {
