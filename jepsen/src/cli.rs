@@ -119,20 +119,25 @@ impl Workload {
     }
 }
 
-/// Runs the program; it ends with 1 when a promise was broken and 2 when that is unknown.
-///
-/// # Errors
-/// The test could not be made.
-pub fn main() -> anyhow::Result<()> {
-    let code = match Cli::parse().command {
+/// Runs the program; it ends with 1 when a promise was broken and 2 when that is unknown, as it is when the test could not be
+/// made.
+pub fn main() {
+    let code = work().unwrap_or_else(|error| {
+        eprintln!("Error: {error:#}");
+        2
+    });
+    std::process::exit(code)
+}
+
+fn work() -> anyhow::Result<i32> {
+    Ok(match Cli::parse().command {
         Command::Test(args) => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(test(args))?
         }
         Command::Suite(args) => suite::run(&args)?,
         Command::Check { directory } => check(&directory)?,
-    };
-    std::process::exit(code)
+    })
 }
 
 async fn test(args: TestArgs) -> anyhow::Result<i32> {

@@ -42,6 +42,8 @@ struct State {
     stopping: bool,
     /// Its files were damaged: it may refuse to run.
     damaged: bool,
+    /// Its disk is full or has no power: it may end.
+    disk_fails: bool,
     /// The id under which it was removed from the cluster: it does not run until it is added again.
     removed: Option<u64>,
     ends: Vec<End>,
@@ -53,7 +55,7 @@ pub(crate) struct End {
     pub(crate) member: String,
     pub(crate) at_ns: u64,
     pub(crate) status: String,
-    /// Its files had been damaged before.
+    /// Its files had been damaged before, or its disk failed it.
     pub(crate) damaged: bool,
     /// The end of its log.
     pub(crate) said: String,
@@ -157,6 +159,17 @@ impl Cluster {
         Ok(std::fs::write(self.clock_file(member), format!("{seconds:+}"))?)
     }
 
+    /// Sets a wall clock right that was moved.
+    ///
+    /// # Errors
+    /// Its file cannot be written.
+    pub(crate) fn set_clock_right(&self, member: usize) -> anyhow::Result<()> {
+        if self.clock_file(member).exists() {
+            self.skew(member, 0)?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn signal(&self, member: usize, signal: Signal) {
         if let Some(child) = &self.state(member).child {
             let _ = kill(Pid::from_raw(child.id() as i32), signal);
@@ -215,6 +228,10 @@ impl Cluster {
 
     pub(crate) fn damage(&self, member: usize) {
         self.state(member).damaged = true;
+    }
+
+    pub(crate) fn disk_fails(&self, member: usize, fails: bool) {
+        self.state(member).disk_fails = fails;
     }
 
     pub(crate) fn is_damaged(&self, member: usize) -> bool {
@@ -289,7 +306,7 @@ impl Cluster {
                 continue;
             };
             state.child = None;
-            let end = self.end(member, status.to_string(), state.damaged);
+            let end = self.end(member, status.to_string(), state.damaged || state.disk_fails);
             state.ends.push(end);
         }
     }

@@ -1,5 +1,5 @@
 //! `jepsen`: see the library.
 
-fn main() -> anyhow::Result<()> {
-    jepsen::cli::main()
+fn main() {
+    jepsen::cli::main();
 }

@@ -75,6 +75,7 @@ async fn run<W: Workload>(args: &TestArgs) -> anyhow::Result<Done<W>> {
     let pace = Pace {
         seed: args.seed,
         workers: args.concurrency,
+        members: cluster.len(),
         rate: args.rate,
         deadline,
     };
@@ -82,7 +83,7 @@ async fn run<W: Workload>(args: &TestArgs) -> anyhow::Result<Done<W>> {
     for index in 0..args.concurrency {
         let target = Target {
             stale_reads: args.stale_reads,
-            ..cluster.target(index % cluster.len())
+            ..cluster.target(index % pace.members)
         };
         let worker = Worker::new(index, index, &pace, target, recorder.clone())?;
         let workload = workload.clone();
@@ -187,6 +188,7 @@ async fn finish<W: Workload>(
     let pace = Pace {
         seed,
         workers: cluster.len(),
+        members: cluster.len(),
         rate: 1000.0,
         deadline,
     };
@@ -223,7 +225,7 @@ fn judge<W: Workload>(
     verdicts.push(activity(history)?);
     verdicts.push(faults(summary));
     verdicts.push(recovery(&summary.recovered));
-    verdicts.push(processes(&summary.ends, &summary.nemesis));
+    verdicts.push(processes(&summary.ends));
     verdicts.push(beside(summary));
     let file = File::create(directory.join("verdict.json"))?;
     serde_json::to_writer_pretty(file, &verdicts)?;
@@ -259,6 +261,11 @@ fn faults(summary: &Summary) -> Verdict {
     for window in summary.faults.iter().filter(|window| !window.made) {
         verdict.note(format!("{} {}", window.fault, window.detail));
     }
+    let never = summary.nemesis.iter().filter(|fault| !made.contains(&fault.as_str()));
+    let never: Vec<&str> = never.map(String::as_str).collect();
+    if !never.is_empty() {
+        verdict.note(format!("never made: {}", never.join(", ")));
+    }
     if made.is_empty() && !summary.nemesis.is_empty() {
         verdict.unknown("no fault was made");
     }
@@ -277,10 +284,9 @@ fn recovery(recovered: &Result<u64, String>) -> Verdict {
     verdict
 }
 
-/// No process ends by itself, unless its files were damaged or its disk failed it.
-fn processes(ends: &[End], nemesis: &[String]) -> Verdict {
+/// No process ends by itself, unless its files were damaged or its disk fails it.
+fn processes(ends: &[End]) -> Verdict {
     let mut verdict = Verdict::valid("processes");
-    let disk_failed = nemesis.iter().any(|fault| matches!(fault.as_str(), "full" | "power"));
     let mut damaged = 0;
     for end in ends {
         let message = format!(
@@ -290,7 +296,7 @@ fn processes(ends: &[End], nemesis: &[String]) -> Verdict {
             end.status,
             end.said
         );
-        if !end.damaged && !disk_failed {
+        if !end.damaged {
             verdict.broken(Anomaly::new("process-ended", message, []));
             continue;
         }

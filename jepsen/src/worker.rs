@@ -16,6 +16,7 @@ pub(crate) struct Worker<C, R> {
     /// Position among the workers.
     pub(crate) index: usize,
     pub(crate) workers: usize,
+    members: usize,
     pub(crate) process: u64,
     pub(crate) client: Client,
     pub(crate) random: StdRng,
@@ -31,6 +32,7 @@ pub(crate) struct Worker<C, R> {
 pub(crate) struct Pace {
     pub(crate) seed: u64,
     pub(crate) workers: usize,
+    pub(crate) members: usize,
     /// Operations a second, of all workers together.
     pub(crate) rate: f64,
     pub(crate) deadline: Instant,
@@ -52,6 +54,7 @@ where
         Ok(Worker {
             index,
             workers: pace.workers,
+            members: pace.members,
             process: first as u64,
             client: target.connect()?,
             random: StdRng::seed_from_u64(pace.seed.wrapping_mul(0x9e37_79b9).wrapping_add(index as u64)),
@@ -60,6 +63,16 @@ where
             deadline: pace.deadline,
             pause: Duration::from_secs_f64(pace.workers as f64 / pace.rate),
         })
+    }
+
+    /// The member that it talks to.
+    pub(crate) fn member(&self) -> usize {
+        self.index % self.members
+    }
+
+    /// Whether this is the one worker of its member that looks on while the others work. Half of the workers look on at most.
+    pub(crate) fn looks_on(&self) -> bool {
+        self.index < self.members.min(self.workers.div_ceil(2))
     }
 
     /// A new client of the Kubernetes API of this worker's member.

@@ -16,14 +16,17 @@ use crate::cluster::Cluster;
 const FLIPS: usize = 8;
 /// Files up to this size are left alone.
 const SMALL_BYTES: u64 = 256;
-/// The member that is damaged.
-const VICTIM: usize = 0;
-
 pub(super) fn flip(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
-    cluster.kill(VICTIM);
-    cluster.damage(VICTIM);
+    let all = 0..cluster.len();
+    let any = random.random_range(all.clone());
+    let victim = all
+        .into_iter()
+        .find(|member| cluster.is_damaged(*member))
+        .unwrap_or(any);
+    cluster.kill(victim);
+    cluster.damage(victim);
     let mut files = Vec::new();
-    list(&cluster.db.data(VICTIM), &mut files)?;
+    list(&cluster.db.data(victim), &mut files)?;
     // Flips in the small files that only name others are soon told; those in data are what a member must not overlook.
     files.retain(|file| file.metadata().is_ok_and(|data| data.len() > SMALL_BYTES));
     files.sort();
@@ -40,22 +43,27 @@ pub(super) fn flip(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<Str
         open.write_all(&[byte[0] ^ (1 << bit)])?;
     }
     open.sync_all()?;
-    cluster.start(VICTIM)?;
-    let name = file.strip_prefix(cluster.db.data(VICTIM)).unwrap_or(file);
+    cluster.start(victim)?;
+    let name = file.strip_prefix(cluster.db.data(victim)).unwrap_or(file);
     Ok(format!(
         "{FLIPS} bits in the first {len} bytes of {} of {}",
         name.display(),
-        cluster.name(VICTIM)
+        cluster.name(victim)
     ))
 }
 
-/// Half of the time any file, half of the time one by its size: the log is few files and most of the data.
+/// Any file, one by its size (the log is few files and most of the data), or one of the tables, if there are some.
 fn choose<'a>(files: &'a [PathBuf], random: &mut StdRng) -> Option<&'a PathBuf> {
     let size = |file: &PathBuf| file.metadata().map_or(0.0, |data| data.len() as f64);
-    if random.random_bool(0.5) {
-        files.choose(random)
-    } else {
-        files.choose_weighted(random, size).ok()
+    let is_table = |file: &&PathBuf| {
+        file.extension()
+            .is_some_and(|extension| extension == "sst" || extension == "db")
+    };
+    let tables: Vec<&PathBuf> = files.iter().filter(is_table).collect();
+    match random.random_range(0..3) {
+        0 => files.choose(random),
+        1 if !tables.is_empty() => tables.choose(random).copied(),
+        _ => files.choose_weighted(random, size).ok(),
     }
 }
 

@@ -136,6 +136,7 @@ impl Fault {
             Fault::Clock => skew(cluster, random),
             Fault::Full => {
                 let member = random.random_range(0..cluster.len());
+                cluster.disk_fails(member, true);
                 cluster.disks[member].fill()?;
                 Ok(cluster.name(member).into())
             }
@@ -149,6 +150,7 @@ impl Fault {
                 let one = random.random_range(0..cluster.len());
                 let members: Vec<usize> = (0..cluster.len()).filter(|member| all || *member == one).collect();
                 for member in &members {
+                    cluster.disk_fails(*member, true);
                     cluster.disks[*member].power_off()?;
                     cluster.kill(*member);
                 }
@@ -182,10 +184,11 @@ impl Fault {
                 Ok(())
             }
             Fault::Members => members::add(cluster).await,
-            Fault::Clock | Fault::Rotate => Ok(()),
+            Fault::Clock => all.into_iter().try_for_each(|member| cluster.set_clock_right(member)),
+            Fault::Rotate => Ok(()),
             Fault::Full => {
                 cluster.disks.iter().for_each(|disk| disk.free());
-                Fault::Kill.start_all(cluster)
+                start_on_sound_disks(cluster)
             }
             Fault::Slow => {
                 cluster.disks.iter().for_each(|disk| disk.fast());
@@ -197,15 +200,21 @@ impl Fault {
                         disk.power_on()?;
                     }
                 }
-                Fault::Kill.start_all(cluster)
+                start_on_sound_disks(cluster)
             }
             Fault::MoveLeader | Fault::Compact => Ok(()),
         }
     }
+}
 
-    fn start_all(self, cluster: &Cluster) -> anyhow::Result<()> {
-        (0..cluster.len()).try_for_each(|member| cluster.start(member))
+/// Starts whatever does not run. From here on an end is the member's own.
+fn start_on_sound_disks(cluster: &Cluster) -> anyhow::Result<()> {
+    cluster.watch_for_ends();
+    for member in 0..cluster.len() {
+        cluster.disk_fails(member, false);
+        cluster.start(member)?;
     }
+    Ok(())
 }
 
 fn names(cluster: &Cluster, members: &[usize]) -> String {
@@ -256,18 +265,14 @@ async fn partition(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<Str
             format!("{} in the minority", names(cluster, &members[majority..])),
         ),
         3 => {
-            // Each still hears its neighbours in a ring: everyone has a majority, and no two the same one.
-            let len = cluster.len();
-            let reach = (majority - 1) / 2;
-            let distance = |a: usize, b: usize| (a + len - b).min(b + len - a) % len;
-            let places: Vec<(usize, usize)> = (0..len).flat_map(|a| (0..len).map(move |b| (a, b))).collect();
-            let far = places.iter().filter(|(a, b)| a != b && distance(*a, *b) > reach.max(1));
-            let mut pairs: Vec<_> = far.map(|(a, b)| (members[*a], members[*b])).collect();
-            if len == 3 {
-                // In a ring of three everyone is everyone's neighbour: cut one link instead.
-                pairs = vec![(members[0], members[1]), (members[1], members[0])];
-            }
-            (pairs, "a ring of majorities".into())
+            let pairs = ring(members.len()).into_iter();
+            (
+                pairs.map(|(a, b)| (members[a], members[b])).collect(),
+                match members[..] {
+                    [one, other, _] => format!("{} and {} from each other", cluster.name(one), cluster.name(other)),
+                    _ => "a ring of majorities".into(),
+                },
+            )
         }
         _ => {
             let one = members[0];
@@ -284,6 +289,18 @@ async fn partition(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<Str
     };
     cluster.network.cut(&pairs)?;
     Ok(detail)
+}
+
+/// The links to cut so that everyone hears just enough of its neighbours in a ring: everyone has a majority, and no two the same
+/// one. In a ring of three everyone is everyone's neighbour: one link is cut there, and two of them have a majority each.
+fn ring(len: usize) -> Vec<(usize, usize)> {
+    if len <= 3 {
+        return vec![(0, 1), (1, 0)];
+    }
+    let reach = (len / 2).div_ceil(2);
+    let distance = |a: usize, b: usize| ((a + len - b) % len).min((b + len - a) % len);
+    let links = (0..len).flat_map(|a| (0..len).map(move |b| (a, b)));
+    links.filter(|(a, b)| distance(*a, *b) > reach).collect()
 }
 
 async fn restart_all(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
@@ -364,4 +381,30 @@ fn skew(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
         detail.push(format!("{} {seconds:+} s", cluster.name(member)));
     }
     Ok(detail.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_a_ring_everyone_has_a_majority_and_no_two_the_same() {
+        for len in [5, 7] {
+            let cut: BTreeSet<(usize, usize)> = ring(len).into_iter().collect();
+            let heard = |a: usize| (0..len).filter(|b| !cut.contains(&(a, *b))).collect::<BTreeSet<_>>();
+            let heard: BTreeSet<_> = (0..len).map(heard).collect();
+            assert_eq!(heard.len(), len, "no two hear the same");
+            assert!(
+                heard
+                    .iter()
+                    .all(|members| members.len() > len / 2 && members.len() < len),
+                "{heard:?}"
+            );
+            assert!(
+                cut.iter().all(|(a, b)| cut.contains(&(*b, *a))),
+                "links are cut in both directions"
+            );
+        }
+        assert_eq!(ring(3), [(0, 1), (1, 0)]);
+    }
 }

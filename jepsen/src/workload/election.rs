@@ -19,8 +19,6 @@ const NAME: &str = "election";
 /// Longer than a campaign usually waits: nobody renews while it waits.
 const TTL_S: i64 = 7;
 const CAMPAIGN_TIMEOUT: Duration = Duration::from_secs(8);
-/// Every so many workers one only asks who leads.
-const OBSERVERS_EVERY: usize = 3;
 
 #[derive(Default)]
 pub(crate) struct Election {
@@ -33,7 +31,7 @@ impl Workload for Election {
 
     async fn work(&self, mut worker: Worker<Call, Return>) {
         while worker.next().await {
-            if worker.index.is_multiple_of(OBSERVERS_EVERY) {
+            if worker.looks_on() {
                 observe(&mut worker).await;
             } else if let Some((leader, lease)) = self.campaign(&mut worker).await {
                 self.lead(&mut worker, &leader, lease).await;

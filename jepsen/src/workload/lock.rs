@@ -17,6 +17,8 @@ use crate::worker::Worker;
 const TTL_S: i64 = 4;
 const TTL_NS: u64 = TTL_S as u64 * 1_000_000_000;
 /// A waiter gives up after this; longer than a lease lives.
+/// Workers for each lock.
+const CONTENDERS: usize = 4;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(8);
 
 #[derive(Default)]
@@ -36,8 +38,8 @@ impl Workload for Lock {
 
     async fn work(&self, mut worker: Worker<Call, Return>) {
         while worker.next().await {
-            // A few workers for each lock.
-            let lock = (worker.index % worker.workers.div_ceil(4)) as u64;
+            // A few workers for each lock, at different members: neighbours are.
+            let lock = (worker.index / CONTENDERS) as u64;
             let Some(held) = acquire(&mut worker, lock).await else {
                 continue;
             };

@@ -1,18 +1,20 @@
 //! Writers of a few keys, and watchers that resume whenever their stream breaks; judged by the promises of watches.
 //! The first workers, one for each member, only watch.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use checker::watch::{self, Event, Response, Write, Written};
-use checker::{History, Validity, Verdict};
+use checker::{Anomaly, History, Verdict};
 use proto::etcd::etcdserverpb::{
     WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse, watch_request::RequestUnion,
 };
 use proto::etcd::mvccpb;
 use rand::RngExt;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -23,18 +25,25 @@ use crate::worker::Worker;
 
 const PREFIX: &str = "watch/";
 const KEYS: u32 = 6;
-/// One worker of so many watches.
-const WATCHERS_EVERY: usize = 3;
 /// How often a watcher asks for progress.
 const PROGRESS: Duration = Duration::from_millis(700);
 
 #[derive(Default)]
 pub(crate) struct Watch {
     value: AtomicU64,
-    streams: Mutex<Vec<watch::Watch>>,
+    seen: Mutex<Seen>,
     /// The last revision that the watchers must reach; 0 while writers are at work.
     target: AtomicI64,
-    behind: AtomicU64,
+}
+
+/// What is judged beside the writes.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Seen {
+    streams: Vec<watch::Watch>,
+    /// The members that took a last write.
+    answering: BTreeSet<usize>,
+    /// The members whose watcher did not reach it.
+    behind: BTreeSet<usize>,
 }
 
 impl Workload for Watch {
@@ -44,7 +53,7 @@ impl Workload for Watch {
     const WORKS_TO_THE_END: bool = true;
 
     async fn work(&self, worker: Worker<Write, Written>) {
-        if worker.index.is_multiple_of(WATCHERS_EVERY) {
+        if worker.looks_on() {
             self.watch(worker).await;
         } else {
             self.write(worker).await;
@@ -56,6 +65,7 @@ impl Workload for Watch {
         for _ in 0..FINAL_READS {
             let revision = self.put(&mut worker, format!("{PREFIX}last")).await;
             if let Some(Some(revision)) = revision {
+                self.seen().answering.insert(worker.member());
                 self.target.fetch_max(revision, Ordering::Relaxed);
                 return;
             }
@@ -63,34 +73,37 @@ impl Workload for Watch {
     }
 
     fn check(&self, history: &History<Write, Written>, _: bool) -> Result<Vec<Verdict>, checker::Error> {
-        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut verdict = watch::check(&streams, &history.operations()?);
-        let behind = self.behind.load(Ordering::Relaxed);
-        if behind > 0 {
-            verdict.validity = verdict.validity.max(Validity::Unknown);
-            verdict.note(format!(
-                "{behind} watchers did not reach the last revision in {CATCH_UP_TIMEOUT:?}"
-            ));
+        let seen = self.seen();
+        let mut verdict = watch::check(&seen.streams, &history.operations()?);
+        for member in &seen.behind {
+            let late =
+                format!("the watcher at member {member} did not reach the last revision in {CATCH_UP_TIMEOUT:?}");
+            if seen.answering.contains(member) {
+                verdict.broken(Anomaly::new("not-delivered", late, []));
+            } else {
+                // One that was damaged may have refused to run.
+                verdict.note(format!("{late}, nor did the member take a write"));
+            }
         }
         Ok(vec![verdict])
     }
 
     fn save(&self, directory: &Path) -> anyhow::Result<()> {
-        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(std::fs::write(
-            directory.join("watches.json"),
-            serde_json::to_vec(&*streams)?,
-        )?)
+        let seen = serde_json::to_vec(&*self.seen())?;
+        Ok(std::fs::write(directory.join("watches.json"), seen)?)
     }
 
     fn load(&self, directory: &Path) -> anyhow::Result<()> {
-        let streams = serde_json::from_slice(&std::fs::read(directory.join("watches.json"))?)?;
-        *self.streams.lock().unwrap_or_else(PoisonError::into_inner) = streams;
+        *self.seen() = serde_json::from_slice(&std::fs::read(directory.join("watches.json"))?)?;
         Ok(())
     }
 }
 
 impl Watch {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn write(&self, mut worker: Worker<Write, Written>) {
         while worker.next().await {
             let key = format!("{PREFIX}{}", worker.random.random_range(0..KEYS));
@@ -129,11 +142,11 @@ impl Watch {
             let broken = self.stream(&mut worker.client, &mut stream, &mut until).await;
             from_revision = resume_at(&stream);
             if !stream.responses.is_empty() {
-                self.streams.lock().unwrap_or_else(PoisonError::into_inner).push(stream);
+                self.seen().streams.push(stream);
             }
             let Err(_why) = broken else { return };
             if self.over(&mut until) {
-                self.behind.fetch_add(1, Ordering::Relaxed);
+                self.seen().behind.insert(worker.member());
                 return;
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
