@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use proto::etcd::etcdserverpb::{CompactionRequest, PutRequest, StatusRequest};
-use rand::RngExt;
 use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 
 use crate::cluster::Cluster;
 
@@ -24,9 +24,18 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Kills a member and writes until the log of the others has let go of where it stood. It stays down until this is mended.
 pub(super) async fn leave_behind(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
-    let member = random.random_range(0..cluster.len());
+    let mut running: Vec<usize> = (0..cluster.len())
+        .filter(|member| cluster.is_running(*member))
+        .collect();
+    anyhow::ensure!(
+        running.len() > cluster.len() / 2 + 1,
+        "{} of {} members run: one less is no majority",
+        running.len(),
+        cluster.len()
+    );
+    running.shuffle(random);
+    let (member, through) = (running[0], running[1]);
     cluster.kill(member);
-    let through = (member + 1) % cluster.len();
     let deadline = Instant::now() + WRITE_TIMEOUT;
     let mut written = 0;
     while written < VALUES && Instant::now() < deadline {
