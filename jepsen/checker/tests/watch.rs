@@ -5,7 +5,7 @@ mod generate;
 use std::collections::BTreeMap;
 
 use checker::watch::{self, Event, Response, Watch, Write, Written};
-use checker::{History, Operation, Verdict};
+use checker::{History, Operation, Validity, Verdict};
 use generate::rng;
 use rand::RngExt;
 
@@ -112,6 +112,7 @@ fn random_watch(random: &mut rand::rngs::StdRng, process: u64, log: &[Event]) ->
         prefix,
         previous_values,
         responses,
+        revision_after: Some(log.last().map_or(0, |event| event.revision)),
     }
 }
 
@@ -202,4 +203,221 @@ fn streams_that_disagree_promise_too_much_or_split_a_revision_are_found() {
     case.watches[0].prefix = "/none".into();
     case.watches[0].responses = vec![Response::Events(vec![last])];
     assert!(case.judge().has("foreign"));
+}
+
+/// Small histories, written down event by event.
+mod written_down {
+    use super::*;
+
+    /// `value`, or `-` for a deletion.
+    fn event(
+        revision: i64,
+        value: &str,
+        (create_revision, version): (i64, i64),
+        previous: Option<(&str, i64)>,
+    ) -> Event {
+        Event {
+            revision,
+            key: "/a".into(),
+            value: Some(value.to_string()).filter(|value| value != "-"),
+            create_revision,
+            version,
+            previous: previous.map(|(value, revision)| (value.into(), revision)),
+        }
+    }
+
+    fn told(events: Vec<Event>) -> Response {
+        Response::Events(events)
+    }
+
+    fn stream(process: u64, from_revision: i64, responses: Vec<Response>) -> Watch {
+        Watch {
+            process,
+            from_revision,
+            prefix: "/".into(),
+            previous_values: true,
+            responses,
+            revision_after: None,
+        }
+    }
+
+    fn put(key: &str, value: &str) -> Write {
+        let (key, value) = (key.into(), value.into());
+        Write::Put { key, value }
+    }
+
+    fn delete() -> Write {
+        Write::Delete { key: "/a".into() }
+    }
+
+    /// Writes one after the other: acknowledged at a revision, failed (-1) or of unknown outcome (0).
+    fn writes(list: &[(Write, i64)]) -> Vec<Operation<Write, Written>> {
+        let mut history = History::new();
+        for (write, revision) in list {
+            history.invoke(1, 0, write.clone());
+            match revision {
+                -1 => history.fail(1, 0, "refused"),
+                0 => history.info(1, 0, "timeout"),
+                _ => history.ok(1, 0, Some(*revision)),
+            };
+        }
+        history.operations().unwrap()
+    }
+
+    /// Two events of one key, with what the stream is told between them; the second is the fifth write of the key.
+    fn around(between: Response, resumes_at: i64, previous: (&str, i64)) -> Verdict {
+        let first = stream(1, 1, vec![told(vec![event(2, "a", (2, 1), None)]), between]);
+        let second = stream(1, resumes_at, vec![told(vec![event(60, "b", (2, 5), Some(previous))])]);
+        let writes = writes(&[(put("/a", "a"), 2), (put("/a", "x"), 40), (put("/a", "b"), 60)]);
+        watch::check(&[first, second], &writes)
+    }
+
+    #[test]
+    fn what_lies_behind_a_compaction_is_not_judged_by_what_lies_before_it() {
+        let compacted = || Response::Compacted(50);
+        let fine = around(compacted(), 50, ("x", 40));
+        assert!(fine.is_valid(), "{fine:?}");
+        assert!(
+            around(compacted(), 50, ("a", 1)).has("wrong-previous"),
+            "older than what is known"
+        );
+        assert!(
+            around(compacted(), 50, ("x", 2)).has("wrong-previous"),
+            "known to be another"
+        );
+        assert!(
+            around(compacted(), 50, ("x", 60)).has("wrong-previous"),
+            "not older at all"
+        );
+        assert!(
+            around(Response::Progress(59), 60, ("x", 40)).has("wrong-previous"),
+            "nothing was lost"
+        );
+    }
+
+    #[test]
+    fn a_compaction_excuses_nothing_that_another_stream_told() {
+        let first = || told(vec![event(2, "a", (2, 1), None)]);
+        let lost = stream(1, 1, vec![first(), Response::Compacted(50)]);
+        let resumed = |version, past| stream(1, 50, vec![told(vec![event(60, "b", (2, version), Some(past))])]);
+        let other = stream(2, 1, vec![first(), Response::Progress(59)]);
+        let writes = writes(&[(put("/a", "a"), 2), (put("/a", "b"), 60)]);
+        let judge = |streams: &[Watch]| watch::check(streams, &writes);
+        assert!(judge(&[lost.clone(), resumed(2, ("a", 2))]).is_valid());
+        assert!(judge(&[lost.clone(), resumed(2, ("a", 2)), other.clone()]).is_valid());
+        assert!(judge(&[lost.clone(), resumed(5, ("x", 40))]).is_valid());
+        assert!(judge(&[lost.clone(), resumed(5, ("x", 40)), other]).has("wrong-previous"));
+        assert!(
+            judge(&[lost, resumed(5, ("a", 2))]).has("wrong-previous"),
+            "nothing lies between"
+        );
+    }
+
+    #[test]
+    fn a_wrong_previous_value_stays_wrong_when_another_stream_is_right() {
+        let run = |seen: [(&str, i64); 2]| {
+            let streams = seen.map(|previous| {
+                let events = vec![event(2, "a", (2, 1), None), event(3, "b", (2, 2), Some(previous))];
+                stream(1, 1, vec![told(events)])
+            });
+            watch::check(&streams, &writes(&[(put("/a", "a"), 2), (put("/a", "b"), 3)]))
+        };
+        assert!(run([("a", 2), ("a", 2)]).is_valid());
+        assert!(run([("x", 2), ("a", 2)]).has("wrong-previous"));
+        assert!(run([("a", 2), ("x", 2)]).has("wrong-previous"));
+    }
+
+    #[test]
+    fn every_deletion_told_of_was_made_by_someone() {
+        let run = |list: &[(Write, i64)]| {
+            let events = vec![event(2, "a", (2, 1), None), event(3, "-", (0, 0), Some(("a", 2)))];
+            let mut all = vec![(put("/a", "a"), 2)];
+            all.extend_from_slice(list);
+            watch::check(&[stream(1, 1, vec![told(events)])], &writes(&all))
+        };
+        assert!(run(&[(delete(), 3)]).is_valid());
+        assert!(run(&[(delete(), 0)]).is_valid(), "a deletion of unknown outcome");
+        assert!(run(&[]).has("phantom"));
+        assert!(run(&[(delete(), -1)]).has("phantom"));
+        assert!(
+            run(&[(put("/b", "b"), 9), (delete(), 0)]).has("phantom"),
+            "it began too late"
+        );
+        assert!(run(&[(put("/a", "b"), 3), (delete(), 0)]).has("misplaced"));
+    }
+
+    #[test]
+    fn a_deletion_of_unknown_outcome_excuses_one_event_only() {
+        let run = |second: i64| {
+            let events = vec![
+                event(2, "a", (2, 1), None),
+                event(3, "-", (0, 0), Some(("a", 2))),
+                event(4, "b", (4, 1), None),
+                event(5, "-", (0, 0), Some(("b", 4))),
+            ];
+            let list = [
+                (put("/a", "a"), 2),
+                (delete(), 0),
+                (put("/a", "b"), 4),
+                (delete(), second),
+            ];
+            watch::check(&[stream(1, 1, vec![told(events)])], &writes(&list))
+        };
+        assert!(run(0).is_valid() && run(5).is_valid());
+        assert!(run(-1).has("phantom"));
+    }
+
+    #[test]
+    fn a_value_belongs_to_the_key_and_to_the_time_it_was_written_at() {
+        let run = |list: &[(Write, i64)]| {
+            let events = vec![event(3, "a", (3, 1), None)];
+            watch::check(&[stream(1, 1, vec![told(events)])], &writes(list))
+        };
+        assert!(run(&[(put("/a", "a"), 3)]).is_valid());
+        assert!(run(&[(put("/a", "a"), 0)]).is_valid());
+        assert!(run(&[(put("/b", "a"), 0)]).has("phantom"));
+        assert!(run(&[(put("/b", "b"), 4), (put("/a", "a"), 0)]).has("misplaced"));
+    }
+
+    #[test]
+    fn a_version_and_a_creation_that_contradict_each_other_are_found() {
+        let run = |create, version| {
+            let stream = stream(1, 3, vec![told(vec![event(3, "a", (create, version), None)])]);
+            watch::check(&[stream], &writes(&[(put("/a", "a"), 3)]))
+        };
+        assert!(run(3, 1).is_valid() && run(2, 2).is_valid());
+        assert!(run(2, 1).has("wrong-previous") && run(3, 2).has("wrong-previous"));
+        assert!(run(4, 2).has("wrong-previous"));
+    }
+
+    #[test]
+    fn nothing_is_spoken_of_before_it_is() {
+        let run = |response: Response, after: [Option<i64>; 2]| {
+            let mut first = stream(1, 1, vec![told(vec![event(2, "a", (2, 1), None)]), response]);
+            let mut second = stream(1, 9, vec![Response::Progress(9)]);
+            (first.revision_after, second.revision_after) = (after[0], after[1]);
+            watch::check(&[first, second], &writes(&[(put("/a", "a"), 2)]))
+        };
+        for response in [Response::Progress(30), Response::Compacted(30)] {
+            assert!(run(response.clone(), [None, Some(30)]).is_valid());
+            assert!(
+                run(response.clone(), [None, None]).is_valid(),
+                "other clients write too"
+            );
+            assert!(run(response.clone(), [None, Some(29)]).has("from-the-future"));
+            assert!(run(response, [Some(29), Some(40)]).has("from-the-future"));
+        }
+    }
+
+    #[test]
+    fn watches_that_told_nothing_prove_nothing() {
+        let writes = writes(&[(put("/a", "a"), 2)]);
+        for streams in [
+            vec![],
+            vec![stream(1, 1, vec![])],
+            vec![stream(1, 1, vec![Response::Compacted(1)])],
+        ] {
+            assert_eq!(watch::check(&streams, &writes).validity, Validity::Unknown);
+        }
+    }
 }

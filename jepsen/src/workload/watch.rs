@@ -138,8 +138,12 @@ impl Watch {
                 prefix: PREFIX.into(),
                 previous_values: true,
                 responses: Vec::new(),
+                revision_after: None,
             };
             let broken = self.stream(&mut worker.client, &mut stream, &mut until).await;
+            if broken.is_ok() {
+                stream.revision_after = revision_now(&mut worker.client).await;
+            }
             from_revision = resume_at(&stream);
             if !stream.responses.is_empty() {
                 self.seen().streams.push(stream);
@@ -211,6 +215,12 @@ impl Watch {
             }
         }
     }
+}
+
+/// The store's revision, unless the member does not answer in time.
+async fn revision_now(client: &mut Client) -> Option<i64> {
+    let answer = tokio::time::timeout(OPERATION_TIMEOUT, client.kv.range(kv::get(PREFIX))).await;
+    Some(kv::revision(answer.ok()?.ok()?.into_inner().header))
 }
 
 /// Adds what an answer says; an error ends the stream.
