@@ -1,9 +1,7 @@
-//! The cluster's promises, kept and broken.
+//! The promises of Pods and addresses, kept and broken.
 
-use checker::History;
 use checker::cluster::PodState;
 use checker::cluster::addresses::{self, Claim, Space};
-use checker::cluster::objects::{self, Call, Object, Return};
 use checker::cluster::pods::{self, Run};
 
 fn state(resource_version: u64, uid: &str, node: Option<&str>, address: Option<&str>) -> PodState {
@@ -81,86 +79,4 @@ fn an_address_has_one_owner_at_a_time() {
         state(7, "b", None, Some("10.244.0.2")),
     ];
     assert!(addresses::given_once(&addresses::of_pods(&shared)).has("address-given-twice"));
-}
-
-fn object(uid: &str, resource_version: u64) -> Object {
-    Object {
-        key: "web".into(),
-        uid: uid.into(),
-        resource_version,
-        value: "v".into(),
-    }
-}
-
-fn answer(objects: Vec<Object>) -> Return {
-    Return {
-        resource_version: objects.last().map(|object| object.resource_version),
-        objects,
-    }
-}
-
-fn judge(ops: Vec<(Call, Return)>) -> checker::Verdict {
-    let mut history = History::new();
-    for (call, answer) in ops {
-        history.invoke(1, 0, call);
-        history.ok(1, 0, answer);
-    }
-    objects::check(&history.operations().unwrap())
-}
-
-#[test]
-fn objects_keep_their_promises() {
-    let create = (
-        Call::Create {
-            key: "web".into(),
-            value: "v".into(),
-        },
-        answer(vec![object("a", 5)]),
-    );
-    let update = |version| {
-        (
-            Call::Update {
-                key: "web".into(),
-                resource_version: 5,
-                value: "w".into(),
-            },
-            answer(vec![object("a", version)]),
-        )
-    };
-    let delete = (
-        Call::Delete {
-            key: "web".into(),
-            uid: "a".into(),
-        },
-        answer(vec![]),
-    );
-    let get = |uid, version| (Call::Get { key: "web".into() }, answer(vec![object(uid, version)]));
-    let list = |version| {
-        (
-            Call::List,
-            Return {
-                resource_version: Some(version),
-                objects: vec![],
-            },
-        )
-    };
-    let fine = vec![
-        create.clone(),
-        update(6),
-        get("a", 6),
-        list(7),
-        delete.clone(),
-        get("b", 9),
-        list(9),
-    ];
-    assert!(judge(fine).is_valid());
-    assert!(judge(vec![list(7), list(6)]).has("resource-version-backwards"));
-    assert!(judge(vec![create.clone(), delete, get("a", 5)]).has("deleted-came-back"));
-    assert!(judge(vec![create.clone(), update(6), update(7)]).has("two-winners"));
-    assert!(judge(vec![create, update(6), get("a", 5)]).has("stale-read"));
-    let other = Object {
-        key: "other".into(),
-        ..object("a", 3)
-    };
-    assert!(judge(vec![(Call::List, answer(vec![other, object("a", 5)]))]).has("uid-reused"));
 }

@@ -100,3 +100,21 @@ pub fn spoil(random: &mut StdRng, history: &mut History<Call, Return>) {
         _ => result.value = result.value.map(|_| Some(random.random_range(0..4))),
     }
 }
+
+/// The history with every answer changed: `Err` becomes a failure.
+pub fn map_answers<C, R, S>(history: History<C, R>, change: impl Fn(R) -> Result<S, String>) -> History<C, S> {
+    let mut changed = History::new();
+    for event in history.events {
+        let what = match event.what {
+            What::Invoke { call } => What::Invoke { call },
+            What::Ok { result } => match change(result) {
+                Ok(result) => What::Ok { result },
+                Err(error) => What::Fail { error },
+            },
+            What::Fail { error } => What::Fail { error },
+            What::Info { error } => What::Info { error },
+        };
+        changed.push(event.process, event.time_ns, what);
+    }
+    changed
+}

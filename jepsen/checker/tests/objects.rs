@@ -1,0 +1,407 @@
+//! Objects behind the API: each promise broken once beside a history that keeps it, and histories of a sequential server.
+
+mod generate;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use checker::cluster::objects::{self, Call, Object, Return};
+use checker::linear::Model;
+use checker::{History, Verdict, What};
+use generate::{map_answers, random_run, rng};
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+type Events = Vec<(Call, What<Call, Return>)>;
+
+fn object(uid: &str, resource_version: u64, value: &str) -> Object {
+    Object {
+        key: "web".into(),
+        uid: uid.into(),
+        resource_version,
+        value: value.into(),
+    }
+}
+
+fn ok(objects: Vec<Object>) -> What<Call, Return> {
+    let resource_version = objects.iter().map(|object| object.resource_version).max();
+    What::Ok {
+        result: Return {
+            resource_version,
+            objects,
+        },
+    }
+}
+
+fn failed() -> What<Call, Return> {
+    What::Fail {
+        error: "conflict".into(),
+    }
+}
+
+fn unknown() -> What<Call, Return> {
+    What::Info {
+        error: "timeout".into(),
+    }
+}
+
+fn create_call(value: &str) -> Call {
+    Call::Create {
+        key: "web".into(),
+        value: value.into(),
+    }
+}
+
+fn update_call(resource_version: u64, value: &str) -> Call {
+    Call::Update {
+        key: "web".into(),
+        resource_version,
+        value: value.into(),
+    }
+}
+
+fn delete_call(uid: &str) -> Call {
+    Call::Delete {
+        key: "web".into(),
+        uid: uid.into(),
+    }
+}
+
+fn create(uid: &str, version: u64, value: &str) -> (Call, What<Call, Return>) {
+    (create_call(value), ok(vec![object(uid, version, value)]))
+}
+
+fn update(uid: &str, from: u64, version: u64, value: &str) -> (Call, What<Call, Return>) {
+    (update_call(from, value), ok(vec![object(uid, version, value)]))
+}
+
+fn delete(uid: &str) -> (Call, What<Call, Return>) {
+    (delete_call(uid), ok(vec![]))
+}
+
+fn get(uid: &str, version: u64, value: &str) -> (Call, What<Call, Return>) {
+    (Call::Get { key: "web".into() }, ok(vec![object(uid, version, value)]))
+}
+
+fn get_nothing() -> (Call, What<Call, Return>) {
+    (Call::Get { key: "web".into() }, ok(vec![]))
+}
+
+fn list(version: u64, objects: Vec<Object>) -> (Call, What<Call, Return>) {
+    let result = Return {
+        resource_version: Some(version),
+        objects,
+    };
+    (Call::List, What::Ok { result })
+}
+
+/// One operation after the other.
+fn judge(events: Events) -> Verdict {
+    let mut history = History::new();
+    for (call, end) in events {
+        history.invoke(1, 0, call);
+        history.push(1, 0, end);
+    }
+    objects::check(&history.operations().unwrap())
+}
+
+/// Operations that all overlap.
+fn judge_overlapping(events: Events) -> Verdict {
+    let mut history = History::new();
+    for (process, (call, _)) in events.iter().enumerate() {
+        history.invoke(process as u64, 0, call.clone());
+    }
+    for (process, (_, end)) in events.into_iter().enumerate() {
+        history.push(process as u64, 0, end);
+    }
+    objects::check(&history.operations().unwrap())
+}
+
+#[test]
+fn a_life_from_creation_to_the_next_one_is_fine() {
+    let fine = judge(vec![
+        create("a", 5, "v"),
+        update("a", 5, 6, "w"),
+        get("a", 6, "w"),
+        list(7, vec![object("a", 6, "w")]),
+        delete("a"),
+        get_nothing(),
+        list(8, vec![]),
+        create("b", 9, "x"),
+        get("b", 9, "x"),
+    ]);
+    assert!(fine.is_valid(), "{fine:?}");
+}
+
+#[test]
+fn versions_never_go_back_for_anyone() {
+    assert!(judge(vec![list(7, vec![]), list(6, vec![])]).has("resource-version-backwards"));
+    assert!(judge(vec![create("a", 5, "v"), list(4, vec![])]).has("stale-read"));
+    let acknowledged = |version, value| {
+        judge(vec![
+            create("a", 5, "v"),
+            update("a", 5, 6, "w"),
+            get("a", version, value),
+        ])
+    };
+    assert!(acknowledged(6, "w").is_valid());
+    assert!(acknowledged(5, "v").has("stale-read"));
+    let seen = |version, value| {
+        let write = (update_call(5, "w"), unknown());
+        judge(vec![
+            create("a", 5, "v"),
+            write,
+            get("a", 9, "w"),
+            get("a", version, value),
+        ])
+    };
+    assert!(seen(9, "w").is_valid());
+    assert!(seen(5, "v").has("resource-version-backwards"));
+    let unseen = vec![create("a", 5, "v"), (update_call(5, "w"), unknown()), get("a", 5, "v")];
+    assert!(judge(unseen).is_valid(), "it may take effect later");
+    assert!(judge(vec![create("a", 5, "v"), update("a", 5, 5, "w")]).has("resource-version-backwards"));
+}
+
+#[test]
+fn reads_that_overlap_may_differ() {
+    let reads = vec![
+        create("a", 5, "v"),
+        update("a", 5, 6, "w"),
+        get("a", 6, "w"),
+        get("a", 5, "v"),
+    ];
+    assert!(judge_overlapping(reads).is_valid());
+}
+
+#[test]
+fn one_version_is_one_state_and_has_one_successor() {
+    let twice = |value| {
+        let writes = vec![create("a", 5, "v"), (update_call(5, "w"), unknown())];
+        judge([writes, vec![get("a", 6, "w"), get("a", 6, value)]].concat())
+    };
+    assert!(twice("w").is_valid());
+    assert!(twice("v").has("two-states"));
+    let both = vec![create("a", 5, "v"), update("a", 5, 6, "w"), update("a", 5, 7, "x")];
+    assert!(judge(both).has("two-winners"));
+}
+
+#[test]
+fn a_value_of_nobody_or_of_a_refused_write_is_found() {
+    let run = |write: (Call, What<Call, Return>)| judge(vec![create("a", 5, "v"), write, get("a", 6, "w")]);
+    assert!(run(update("a", 5, 6, "w")).is_valid());
+    assert!(run((update_call(5, "w"), unknown())).is_valid());
+    assert!(run((update_call(5, "w"), failed())).has("phantom"));
+    assert!(run(get("a", 5, "v")).has("phantom"));
+    let created = |end| judge(vec![(create_call("v"), end), get("a", 5, "v")]);
+    assert!(created(unknown()).is_valid());
+    assert!(created(failed()).has("phantom"));
+    let too_soon = vec![create("a", 5, "v"), get("a", 6, "w"), (update_call(5, "w"), unknown())];
+    assert!(judge(too_soon).has("phantom"));
+}
+
+#[test]
+fn what_was_created_is_there_until_someone_may_have_deleted_it() {
+    let reads = || [get_nothing(), list(6, vec![])];
+    for read in reads() {
+        let run = |between: Events| judge([vec![create("a", 5, "v")], between, vec![read.clone()]].concat());
+        assert!(run(vec![]).has("vanished"));
+        assert!(run(vec![(delete_call("a"), failed())]).has("vanished"));
+        assert!(run(vec![delete("b")]).has("vanished"), "another one was deleted");
+        assert!(run(vec![delete("a")]).is_valid());
+        assert!(run(vec![(delete_call("a"), unknown())]).is_valid());
+    }
+    for read in reads() {
+        let seen = vec![(create_call("v"), unknown()), get("a", 5, "v"), read.clone()];
+        assert!(judge(seen).has("vanished"), "it had been seen");
+        assert!(judge(vec![(create_call("v"), unknown()), read.clone()]).is_valid());
+        assert!(judge_overlapping(vec![create("a", 5, "v"), read]).is_valid());
+    }
+    let late = vec![create("a", 5, "v"), get_nothing(), delete("a")];
+    assert!(judge(late).has("vanished"), "the deletion began later");
+}
+
+#[test]
+fn an_acknowledged_deletion_stays_though_another_is_acknowledged_later() {
+    let back = |again: Events| judge([vec![create("a", 5, "v"), delete("a"), get("a", 5, "v")], again].concat());
+    assert!(back(vec![]).has("deleted-came-back"));
+    assert!(back(vec![delete("a")]).has("deleted-came-back"));
+    let unknown_end = vec![
+        create("a", 5, "v"),
+        (delete_call("a"), unknown()),
+        get("a", 5, "v"),
+        delete("a"),
+    ];
+    assert!(judge(unknown_end).is_valid());
+}
+
+#[test]
+fn a_name_is_given_again_only_after_a_deletion() {
+    let run = |between: Events| judge([vec![create("a", 5, "v")], between, vec![create("b", 9, "w")]].concat());
+    assert!(run(vec![delete("a")]).is_valid());
+    assert!(run(vec![(delete_call("a"), unknown())]).is_valid());
+    assert!(run(vec![]).has("created-twice"));
+    assert!(run(vec![(delete_call("a"), failed())]).has("created-twice"));
+    assert!(judge(vec![create("a", 5, "v"), create("a", 6, "w")]).has("created-twice"));
+    let both = vec![create("a", 5, "v"), create("b", 9, "w"), delete("a")];
+    assert!(
+        judge_overlapping(both.clone()).is_valid(),
+        "the deletion may lie between"
+    );
+    assert!(judge(both).has("created-twice"));
+}
+
+#[test]
+fn a_uid_is_of_one_name() {
+    let other = Object {
+        key: "other".into(),
+        ..object("a", 3, "v")
+    };
+    assert!(judge(vec![list(5, vec![other, object("a", 5, "v")])]).has("uid-reused"));
+}
+
+/// A sequential server: its revision and the objects by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct State {
+    revision: u64,
+    objects: BTreeMap<String, (String, u64, String)>,
+}
+
+struct Server;
+
+impl Model for Server {
+    type State = State;
+    type Call = Call;
+    type Return = Result<Return, String>;
+
+    fn initial(&self) -> State {
+        State::default()
+    }
+
+    fn step(&self, state: &State, call: &Call, _: Option<&Self::Return>) -> Option<State> {
+        let mut next = state.clone();
+        let version = state.revision + 1;
+        match call {
+            Call::Create { key, value } if !state.objects.contains_key(key) => {
+                let object = (format!("u{version}"), version, value.clone());
+                next.objects.insert(key.clone(), object);
+            }
+            Call::Update {
+                key,
+                resource_version,
+                value,
+            } if state
+                .objects
+                .get(key)
+                .is_some_and(|object| object.1 == *resource_version) =>
+            {
+                let object = next.objects.get_mut(key)?;
+                (object.1, object.2) = (version, value.clone());
+            }
+            Call::Delete { key, uid } if state.objects.get(key).is_some_and(|object| object.0 == *uid) => {
+                next.objects.remove(key);
+            }
+            _ => return Some(next),
+        }
+        next.revision = version;
+        Some(next)
+    }
+
+    fn is_read(&self, call: &Call) -> bool {
+        matches!(call, Call::Get { .. } | Call::List)
+    }
+}
+
+impl State {
+    fn show(&self, only: Option<&str>) -> Vec<Object> {
+        let wanted = self
+            .objects
+            .iter()
+            .filter(|(key, _)| only.is_none_or(|only| only == *key));
+        wanted
+            .map(|(key, (uid, resource_version, value))| Object {
+                key: key.clone(),
+                uid: uid.clone(),
+                resource_version: *resource_version,
+                value: value.clone(),
+            })
+            .collect()
+    }
+}
+
+fn answer(before: &State, call: &Call, after: &State) -> Result<Return, String> {
+    let of = |objects: Vec<Object>| Return {
+        resource_version: objects.first().map(|object| object.resource_version),
+        objects,
+    };
+    match call {
+        Call::List => Ok(Return {
+            resource_version: Some(before.revision),
+            objects: before.show(None),
+        }),
+        Call::Get { key } => Ok(of(before.show(Some(key)))),
+        _ if before == after => Err("conflict".into()),
+        Call::Create { key, .. } | Call::Update { key, .. } => Ok(of(after.show(Some(key)))),
+        Call::Delete { .. } => Ok(Return::default()),
+    }
+}
+
+/// Mostly a call that fits the state last seen.
+fn random_call(random: &mut StdRng, number: u64, seen: &State) -> Call {
+    let key = format!("cm-{}", random.random_range(0..3));
+    let value = format!("v{number}");
+    match (random.random_range(0..10), seen.objects.get(&key).cloned()) {
+        (0, _) => Call::List,
+        (1..=3, _) => Call::Get { key },
+        (4 | 5, Some((uid, ..))) => Call::Delete { key, uid },
+        (_, Some((_, resource_version, _))) => Call::Update {
+            key,
+            resource_version,
+            value,
+        },
+        (_, None) => Call::Create { key, value },
+    }
+}
+
+fn random_history(seed: u64) -> History<Call, Return> {
+    let (seen, mut number) = (RefCell::new(State::default()), 0);
+    let call = |random: &mut StdRng| {
+        number += 1;
+        random_call(random, number, &seen.borrow())
+    };
+    let answer = |before: &State, call: &Call, after: &State| {
+        *seen.borrow_mut() = after.clone();
+        answer(before, call, after)
+    };
+    let history = random_run(&mut rng(seed), &Server, 200, 6, call, answer);
+    map_answers(history, |answer| answer)
+}
+
+#[test]
+fn histories_of_a_sequential_server_pass_and_a_forgotten_write_is_found() {
+    let mut found = 0;
+    for seed in 0..200 {
+        let mut history = random_history(seed);
+        let verdict = objects::check(&history.operations().unwrap());
+        assert!(verdict.is_valid(), "seed {seed}: {verdict:?}");
+        let spoiled = repeat_an_old_list(&mut history);
+        found += u64::from(spoiled && objects::check(&history.operations().unwrap()).is_invalid());
+    }
+    assert!(found >= 190, "only {found} of 200 old lists were found");
+}
+
+/// Answers the last list as an early one was.
+fn repeat_an_old_list(history: &mut History<Call, Return>) -> bool {
+    let lists: Vec<usize> = (0..history.events.len())
+        .filter(|at| {
+            let What::Ok { result } = &history.events[*at].what else {
+                return false;
+            };
+            result.objects.len() > 1
+        })
+        .collect();
+    let (Some(first), Some(last)) = (lists.first(), lists.last()) else {
+        return false;
+    };
+    history.events[*last].what = history.events[*first].what.clone();
+    first < last
+}
