@@ -1,20 +1,36 @@
 //! Elections: leaders follow one another, each with a greater token, and a deposed one can do nothing.
 //!
-//! Finds `token-reused`, `leader-backwards` (an older leader was seen or elected after a newer one), `deposed-leader-acted`
-//! (a proclamation was accepted after a successor was elected) and `unknown-value` (the leader is said to have a value that
-//! it never proclaimed).
+//! | anomaly | the promise it breaks |
+//! |---|---|
+//! | `token-reused` | a token is given once |
+//! | `leader-backwards` | after a leader was seen or elected no older one is |
+//! | `two-leaders` | while a leader's session certainly lives and it has not resigned, nobody else leads |
+//! | `leader-lost` | nor does nobody |
+//! | `deposed-leader-acted` | after a successor was elected, or after it resigned, a leader proclaims nothing and is not seen |
+//! | `unknown-value` | a leader's value is one that it campaigned with or proclaimed |
+//! | `value-backwards` | the value is a register: what is seen of it later is not older |
+//!
+//! A campaign is made under a session of its own, which lives for its time to live after the server handled its grant or a
+//! renewal, and that is not before it was asked: see etcd's `concurrency.Session` and `concurrency.Election`
+//! (<https://pkg.go.dev/go.etcd.io/etcd/client/v3/concurrency>), whose leader is the key with the smallest creation revision.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Anomaly, Operation, Verdict};
+use crate::limits::Bounds;
+use crate::linear::{self, register};
+use crate::{Anomaly, Operation, Outcome, Verdict};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Call {
-    /// Values are unique in a test.
+    /// Under a session that begins within the call. Values are unique in a test.
     Campaign(String),
+    /// Renews the session of the leader with that token.
+    Renew {
+        token: i64,
+    },
     Proclaim {
         token: i64,
         value: String,
@@ -32,6 +48,8 @@ pub enum Return {
     Elected {
         token: i64,
     },
+    /// Whether the session was still there.
+    Renewed(bool),
     Proclaimed,
     Resigned,
     /// `None`: nobody leads.
@@ -40,7 +58,8 @@ pub enum Return {
 
 type Op = Operation<Call, Return>;
 
-pub fn check(operations: &[Op]) -> Verdict {
+/// `ttl_ns`: how long every session lives unless it is renewed.
+pub fn check(operations: &[Op], ttl_ns: u64) -> Verdict {
     let mut verdict = Verdict::valid("election");
     let elected: Vec<(i64, &Op)> = operations
         .iter()
@@ -49,18 +68,72 @@ pub fn check(operations: &[Op]) -> Verdict {
             _ => None,
         })
         .collect();
-    reused(&elected).into_iter().for_each(|anomaly| verdict.broken(anomaly));
-    backwards(operations)
-        .into_iter()
-        .for_each(|anomaly| verdict.broken(anomaly));
-    deposed(operations, &elected)
-        .into_iter()
-        .for_each(|anomaly| verdict.broken(anomaly));
-    values(operations, &elected)
-        .into_iter()
-        .for_each(|anomaly| verdict.broken(anomaly));
+    let terms: Vec<Term<'_>> = elected
+        .iter()
+        .map(|(token, campaign)| Term::new(*token, campaign, operations, ttl_ns))
+        .collect();
+    let found = [
+        reused(&elected),
+        backwards(operations),
+        terms.iter().filter_map(|term| term.broken(operations)).collect(),
+        deposed(operations, &elected),
+        resigned(operations),
+        unknown_values(operations, &elected),
+    ];
+    found.into_iter().flatten().for_each(|anomaly| verdict.broken(anomaly));
+    verdict.absorb(values(operations));
     verdict.note(format!("{} terms", elected.len()));
     verdict
+}
+
+/// A leader's time, as far as it is certain.
+struct Term<'a> {
+    token: i64,
+    campaign: &'a Op,
+    /// On the recorder's clock: until here the session certainly lived.
+    certain_until_ns: u64,
+    /// Event at which it may first have resigned; `u64::MAX` if it never did.
+    resigned: u64,
+}
+
+impl<'a> Term<'a> {
+    fn new(token: i64, campaign: &'a Op, operations: &[Op], ttl_ns: u64) -> Term<'a> {
+        let renewals = operations
+            .iter()
+            .filter(|op| op.call == Call::Renew { token } && op.outcome.result() == Some(&Return::Renewed(true)));
+        let resignations = operations
+            .iter()
+            .filter(|op| op.call == Call::Resign { token } && !op.outcome.is_fail());
+        let begun_ns = renewals.map(|op| op.invoked_ns).chain([campaign.invoked_ns]).max();
+        Term {
+            token,
+            campaign,
+            certain_until_ns: begun_ns.unwrap_or_default() + ttl_ns,
+            resigned: resignations.map(|op| op.invoked).min().unwrap_or(u64::MAX),
+        }
+    }
+
+    /// The first operation that was told of another leader, or of none, while this one certainly led.
+    fn broken(&self, operations: &[Op]) -> Option<Anomaly> {
+        operations.iter().find_map(|op| {
+            let within = op.completed? < self.resigned && op.ended_ns? < self.certain_until_ns;
+            let kind = match seen(op) {
+                Some(newer) if newer > self.token => "two-leaders",
+                None if op.outcome.result() == Some(&Return::Leader(None)) && self.campaign.precedes(op) => {
+                    "leader-lost"
+                }
+                _ => return None,
+            };
+            let message = format!(
+                "{:?} -> {:?}, {} ms before the session of token {} could end",
+                op.call,
+                op.outcome,
+                (self.certain_until_ns.saturating_sub(op.ended_ns?)) / 1_000_000,
+                self.token
+            );
+            within.then(|| Anomaly::new(kind, message, [self.campaign.invoked, op.invoked]))
+        })
+    }
 }
 
 fn reused(elected: &[(i64, &Op)]) -> Vec<Anomaly> {
@@ -78,7 +151,7 @@ fn seen(op: &Op) -> Option<i64> {
     match op.outcome.result()? {
         Return::Elected { token } => Some(*token),
         Return::Leader(leader) => leader.as_ref().map(|(token, _)| *token),
-        Return::Proclaimed | Return::Resigned => None,
+        Return::Renewed(_) | Return::Proclaimed | Return::Resigned => None,
     }
 }
 
@@ -122,7 +195,37 @@ fn deposed(operations: &[Op], elected: &[(i64, &Op)]) -> Vec<Anomaly> {
     found
 }
 
-fn values(operations: &[Op], elected: &[(i64, &Op)]) -> Vec<Anomaly> {
+/// What a leader did, or was seen to be, after its resignation was acknowledged.
+fn resigned(operations: &[Op]) -> Vec<Anomaly> {
+    let mut resigned: BTreeMap<i64, &Op> = BTreeMap::new();
+    for op in operations.iter().filter(|op| op.outcome.is_ok()) {
+        if let Call::Resign { token } = op.call {
+            let first = resigned.entry(token).or_insert(op);
+            if op.completed < first.completed {
+                *first = op;
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for op in operations {
+        let token = match (&op.call, op.outcome.result()) {
+            (Call::Proclaim { token, .. }, Some(Return::Proclaimed)) => Some(*token),
+            _ => seen(op),
+        };
+        let first = token.and_then(|token| resigned.get(&token));
+        if let (Some(token), Some(first)) = (token, first.filter(|first| first.precedes(op))) {
+            let message = format!("{:?} -> {:?}, after token {token} had resigned", op.call, op.outcome);
+            found.push(Anomaly::new(
+                "deposed-leader-acted",
+                message,
+                [first.invoked, op.invoked],
+            ));
+        }
+    }
+    found
+}
+
+fn unknown_values(operations: &[Op], elected: &[(i64, &Op)]) -> Vec<Anomaly> {
     let mut found = Vec::new();
     for op in operations {
         let Some(Return::Leader(Some((token, value)))) = op.outcome.result() else {
@@ -138,7 +241,7 @@ fn values(operations: &[Op], elected: &[(i64, &Op)]) -> Vec<Anomaly> {
                 token: by,
                 value: proclaimed,
             } => by == token && proclaimed == value && !other.outcome.is_fail(),
-            Call::Resign { .. } | Call::Leader => false,
+            Call::Renew { .. } | Call::Resign { .. } | Call::Leader => false,
         });
         if !known && !perhaps {
             let message = format!("token {token} leads with {value:?}, which it never proclaimed");
@@ -146,4 +249,62 @@ fn values(operations: &[Op], elected: &[(i64, &Op)]) -> Vec<Anomaly> {
         }
     }
     found
+}
+
+/// Each leader's value as a register, which its campaign and its proclamations write.
+fn values(operations: &[Op]) -> Verdict {
+    let mut numbers: BTreeMap<&str, i64> = BTreeMap::new();
+    let mut told: BTreeMap<&str, i64> = BTreeMap::new();
+    for op in operations {
+        if let Call::Campaign(value) | Call::Proclaim { value, .. } = &op.call
+            && !op.outcome.is_fail()
+        {
+            let number = i64::try_from(numbers.len()).unwrap_or(i64::MAX);
+            numbers.insert(value, number);
+        }
+        if let Some(Return::Leader(Some((token, value)))) = op.outcome.result() {
+            told.insert(value, *token);
+        }
+    }
+    let parts = operations.iter().filter_map(|op| on_register(op, &numbers, &told));
+    let mut verdict = linear::check_by_key("election", &register::Register::default(), parts, Bounds::default());
+    verdict.notes.retain(|note| !note.ends_with(" keys"));
+    for anomaly in &mut verdict.anomalies {
+        anomaly.kind = "value-backwards".into();
+    }
+    verdict
+}
+
+/// An operation on the register of a leader, which is known by its token. The token of a campaign of unknown outcome is known
+/// if its value was seen.
+fn on_register(
+    op: &Op,
+    numbers: &BTreeMap<&str, i64>,
+    told: &BTreeMap<&str, i64>,
+) -> Option<(i64, linear::OperationOf<register::Register>)> {
+    let (token, value, reads) = match (&op.call, &op.outcome) {
+        (_, Outcome::Fail(_)) => return None,
+        (Call::Campaign(value), Outcome::Ok(Return::Elected { token })) => (*token, value, false),
+        (Call::Campaign(value), _) => (*told.get(value.as_str())?, value, false),
+        (Call::Proclaim { token, value }, _) => (*token, value, false),
+        (Call::Leader, Outcome::Ok(Return::Leader(Some((token, value))))) => (*token, value, true),
+        _ => return None,
+    };
+    // A value that nobody wrote has an anomaly of its own.
+    let number = *numbers.get(value.as_str())?;
+    let answer = if reads {
+        register::Return::value(Some(number))
+    } else {
+        register::Return::default()
+    };
+    let outcome = match &op.outcome {
+        Outcome::Ok(_) => Outcome::Ok(answer),
+        Outcome::Fail(error) | Outcome::Info(error) => Outcome::Info(error.clone()),
+    };
+    let call = if reads {
+        register::Call::Read
+    } else {
+        register::Call::Write(number)
+    };
+    Some((token, op.with(call, outcome)))
 }

@@ -135,53 +135,171 @@ mod elections {
     use super::election::{Call::*, Return::*};
     use super::*;
 
-    fn campaign(name: &str, token: i64) -> (u64, u64, election::Call, election::Return) {
-        (0, 0, Campaign(name.into()), Elected { token })
+    const TTL_S: u64 = 7;
+
+    type Op = (u64, u64, election::Call, election::Return);
+
+    fn campaign(at: u64, name: &str, token: i64) -> Op {
+        (at, at, Campaign(name.into()), Elected { token })
     }
 
-    fn sees(token: i64, value: &str) -> (u64, u64, election::Call, election::Return) {
-        (
-            0,
-            0,
-            election::Call::Leader,
-            election::Return::Leader(Some((token, value.into()))),
-        )
+    fn sees(at: u64, token: i64, value: &str) -> Op {
+        let leader = election::Return::Leader(Some((token, value.into())));
+        (at, at, election::Call::Leader, leader)
     }
 
-    fn proclaim(token: i64, value: &str) -> (u64, u64, election::Call, election::Return) {
-        (
-            0,
-            0,
-            Proclaim {
-                token,
-                value: value.into(),
-            },
-            Proclaimed,
-        )
+    fn sees_nobody(at: u64) -> Op {
+        (at, at, election::Call::Leader, election::Return::Leader(None))
     }
 
-    fn judge(ops: Vec<(u64, u64, election::Call, election::Return)>) -> Verdict {
-        election::check(&serial(ops))
+    fn proclaim(at: u64, token: i64, value: &str) -> Op {
+        let value = value.into();
+        (at, at, Proclaim { token, value }, Proclaimed)
+    }
+
+    fn renew(at: u64, token: i64) -> Op {
+        (at, at, Renew { token }, Renewed(true))
+    }
+
+    fn resign(at: u64, token: i64) -> Op {
+        (at, at, Resign { token }, Resigned)
+    }
+
+    fn judge(ops: Vec<Op>) -> Verdict {
+        election::check(&serial(ops), TTL_S * SECOND)
     }
 
     #[test]
     fn leaders_follow_one_another() {
         let fine = vec![
-            campaign("a", 5),
-            sees(5, "a"),
-            proclaim(5, "a2"),
-            sees(5, "a2"),
-            campaign("b", 9),
-            sees(9, "b"),
+            campaign(0, "a", 5),
+            sees(0, 5, "a"),
+            proclaim(1, 5, "a2"),
+            sees(2, 5, "a2"),
+            resign(3, 5),
+            sees_nobody(3),
+            campaign(3, "b", 9),
+            sees(3, 9, "b"),
         ];
         assert!(judge(fine).is_valid());
-        assert!(judge(vec![campaign("a", 5), campaign("b", 9), sees(5, "a")]).has("leader-backwards"));
-        assert!(judge(vec![campaign("a", 5), campaign("b", 5)]).has("token-reused"));
+        assert!(judge(vec![campaign(0, "a", 5), campaign(8, "b", 9), sees(8, 5, "a")]).has("leader-backwards"));
+        assert!(judge(vec![campaign(0, "a", 5), campaign(8, "b", 5)]).has("token-reused"));
+    }
+
+    #[test]
+    fn nobody_else_leads_before_the_leaders_session_can_have_ended() {
+        let run = |between: Vec<Op>, next: Op| judge([vec![campaign(0, "a", 5)], between, vec![next]].concat());
+        let next = |at| campaign(at, "b", 9);
+        assert!(run(vec![], next(1)).has("two-leaders"));
+        assert!(run(vec![], next(7)).is_valid(), "the session may have ended");
+        assert!(run(vec![resign(1, 5)], next(1)).is_valid());
+        assert!(run(vec![renew(6, 5)], next(12)).has("two-leaders"));
+        assert!(run(vec![renew(6, 5)], next(13)).is_valid());
+        let gone = (6, 6, Renew { token: 5 }, Renewed(false));
+        assert!(run(vec![gone], next(12)).is_valid());
+        assert!(run(vec![], sees_nobody(6)).has("leader-lost"));
+        assert!(run(vec![], sees_nobody(7)).is_valid());
+        assert!(run(vec![resign(1, 5)], sees_nobody(1)).is_valid());
+    }
+
+    /// Whoever was seen to lead has led, though its own campaign had no answer.
+    #[test]
+    fn a_leader_of_unknown_outcome_is_one_too() {
+        let run = |at: u64| {
+            let mut history = History::new();
+            history.invoke(2, 0, Campaign("b".into()));
+            history.info(2, 0, "timeout");
+            for (at, until, call, answer) in [campaign(0, "a", 5), sees(at, 9, "b")] {
+                history.invoke(1, at * SECOND, call);
+                history.ok(1, until * SECOND, answer);
+            }
+            election::check(&history.operations().unwrap(), TTL_S * SECOND)
+        };
+        assert!(run(6).has("two-leaders"));
+        assert!(run(7).is_valid());
+    }
+
+    #[test]
+    fn a_resignation_of_unknown_outcome_counts_and_a_refused_one_does_not() {
+        let run = |refused: bool| {
+            let mut history = History::new();
+            history.invoke(1, 0, Campaign("a".into()));
+            history.ok(1, 0, Elected { token: 5 });
+            history.invoke(1, SECOND, Resign { token: 5 });
+            match refused {
+                true => history.fail(1, SECOND, "refused"),
+                false => history.info(1, SECOND, "timeout"),
+            };
+            history.invoke(2, SECOND, Campaign("b".into()));
+            history.ok(2, 2 * SECOND, Elected { token: 9 });
+            election::check(&history.operations().unwrap(), TTL_S * SECOND)
+        };
+        assert!(run(false).is_valid());
+        assert!(run(true).has("two-leaders"));
     }
 
     #[test]
     fn a_deposed_leader_can_do_nothing_and_nobody_leads_with_anothers_value() {
-        assert!(judge(vec![campaign("a", 5), campaign("b", 9), proclaim(5, "a2")]).has("deposed-leader-acted"));
-        assert!(judge(vec![campaign("a", 5), sees(5, "c")]).has("unknown-value"));
+        let late = vec![campaign(0, "a", 5), campaign(8, "b", 9), proclaim(8, 5, "a2")];
+        assert!(judge(late).has("deposed-leader-acted"));
+        assert!(judge(vec![campaign(0, "a", 5), sees(0, 5, "c")]).has("unknown-value"));
+    }
+
+    #[test]
+    fn who_resigned_proclaims_nothing_and_is_not_seen() {
+        let run = |last| judge(vec![campaign(0, "a", 5), resign(1, 5), last]);
+        assert!(run(proclaim(1, 5, "a2")).has("deposed-leader-acted"));
+        assert!(run(sees(1, 5, "a")).has("deposed-leader-acted"));
+        let refused = (
+            1,
+            1,
+            Proclaim {
+                token: 5,
+                value: "a2".into(),
+            },
+        );
+        let mut history = History::new();
+        for (at, until, call, answer) in [campaign(0, "a", 5), resign(1, 5)] {
+            history.invoke(1, at * SECOND, call);
+            history.ok(1, until * SECOND, answer);
+        }
+        history.invoke(1, refused.0 * SECOND, refused.2);
+        history.fail(1, refused.1 * SECOND, "not the leader");
+        assert!(election::check(&history.operations().unwrap(), TTL_S * SECOND).is_valid());
+        let in_time = vec![
+            campaign(0, "a", 5),
+            proclaim(1, 5, "a2"),
+            sees(1, 5, "a2"),
+            resign(1, 5),
+        ];
+        assert!(judge(in_time).is_valid());
+    }
+
+    #[test]
+    fn a_leaders_value_does_not_go_back() {
+        let run = |last: Vec<Op>| judge([vec![campaign(0, "a", 5), proclaim(1, 5, "a2")], last].concat());
+        assert!(run(vec![sees(1, 5, "a2"), proclaim(1, 5, "a3"), sees(1, 5, "a3")]).is_valid());
+        assert!(run(vec![sees(1, 5, "a")]).has("value-backwards"));
+        assert!(run(vec![sees(1, 5, "a3"), proclaim(1, 5, "a3")]).has("value-backwards"));
+    }
+
+    #[test]
+    fn a_value_of_unknown_outcome_may_come_late_but_not_go_again() {
+        let run = |seen: &[&str]| {
+            let mut history = History::new();
+            history.invoke(1, 0, Campaign("a".into()));
+            history.ok(1, 0, Elected { token: 5 });
+            let value = "a2".into();
+            history.invoke(1, 0, Proclaim { token: 5, value });
+            history.info(1, 0, "timeout");
+            for value in seen {
+                history.invoke(2, 0, election::Call::Leader);
+                history.ok(2, 0, election::Return::Leader(Some((5, (*value).into()))));
+            }
+            election::check(&history.operations().unwrap(), TTL_S * SECOND)
+        };
+        assert!(run(&["a", "a2"]).is_valid());
+        assert!(run(&["a", "a"]).is_valid());
+        assert!(run(&["a", "a2", "a"]).has("value-backwards"));
     }
 }

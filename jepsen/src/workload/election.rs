@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use checker::election::{Call, Return, check};
+use checker::lease;
 use checker::{History, Verdict};
 use proto::etcd::etcdserverpb::{LeaseGrantRequest, LeaseRevokeRequest};
 use proto::etcd::v3electionpb::{CampaignRequest, LeaderKey, LeaderRequest, ProclaimRequest, ResignRequest};
@@ -18,6 +19,7 @@ use crate::worker::Worker;
 const NAME: &str = "election";
 /// Longer than a campaign usually waits: nobody renews while it waits.
 const TTL_S: i64 = 7;
+const TTL_NS: u64 = TTL_S as u64 * 1_000_000_000;
 const CAMPAIGN_TIMEOUT: Duration = Duration::from_secs(8);
 
 #[derive(Default)]
@@ -44,7 +46,7 @@ impl Workload for Election {
     }
 
     fn check(&self, history: &History<Call, Return>, _: bool) -> Result<Vec<Verdict>, checker::Error> {
-        Ok(vec![check(&history.operations()?)])
+        Ok(vec![check(&history.operations()?, TTL_NS)])
     }
 }
 
@@ -89,7 +91,12 @@ impl Election {
             };
             worker.write(Call::Proclaim { token, value }, proclaim).await;
             let mut client = worker.client.clone();
-            let _ = tokio::time::timeout(Duration::from_secs(1), renew(&mut client, lease)).await;
+            let renew = async move {
+                Ok(Return::Renewed(
+                    renew(&mut client, lease).await? != lease::Return::Ttl(0),
+                ))
+            };
+            worker.write(Call::Renew { token }, renew).await;
             if !worker.pause(0..400).await {
                 break;
             }
