@@ -2,8 +2,8 @@
 //!
 //! A lock that can expire protects nothing by itself: its holder may be paused while another acquires it. So two promises
 //! are judged apart. While a holder's lease certainly runs nobody else acquires (`two-holders`); and whatever the clocks
-//! did, writes that carry the holder's token are accepted in the order of the tokens (`fence-broken`), tokens are never given
-//! twice (`token-reused`) and never go backwards (`token-backwards`).
+//! did, writes that carry the holder's token are accepted in the order of the tokens and not after that token's release was
+//! acknowledged (`fence-broken`), tokens are never given twice (`token-reused`) and never go backwards (`token-backwards`).
 
 use std::collections::BTreeMap;
 
@@ -70,6 +70,9 @@ pub fn check(operations: &[Op]) -> Verdict {
             .for_each(|anomaly| verdict.broken(anomaly));
         tokens(&tenures).into_iter().for_each(|anomaly| verdict.broken(anomaly));
         fence(ops).into_iter().for_each(|anomaly| verdict.broken(anomaly));
+        after_release(ops)
+            .into_iter()
+            .for_each(|anomaly| verdict.broken(anomaly));
     }
     verdict.note(format!("{} locks, acquired {acquired} times", locks.len()));
     verdict
@@ -81,7 +84,7 @@ struct Tenure<'a> {
     acquire: &'a Op,
     /// On the recorder's clock: until here the lease certainly ran.
     certain_until_ns: u64,
-    /// Event at which it was first given up; `u64::MAX` if never.
+    /// Event at which it may first have been given up; `u64::MAX` if never. A release that was refused gave up nothing.
     released: u64,
 }
 
@@ -104,7 +107,7 @@ fn tenures<'a>(ops: &[&'a Op]) -> Vec<Tenure<'a>> {
         });
         let releases = ops
             .iter()
-            .filter(|op| matches!(&op.call, Call::Release { token: t, .. } if t == token));
+            .filter(|op| matches!(&op.call, Call::Release { token: t, .. } if t == token) && !op.outcome.is_fail());
         tenures.push(Tenure {
             token: *token,
             acquire,
@@ -182,4 +185,27 @@ fn fence(ops: &[&Op]) -> Vec<Anomaly> {
             Anomaly::new("fence-broken", message, [pair[0].2, pair[1].2])
         })
         .collect()
+}
+
+/// Accepted writes that began after the release of their token was acknowledged.
+fn after_release(ops: &[&Op]) -> Vec<Anomaly> {
+    let mut released: BTreeMap<i64, &Op> = BTreeMap::new();
+    for op in ops {
+        if let (Call::Release { token, .. }, Some(Return::Released)) = (&op.call, op.outcome.result()) {
+            let first = released.entry(*token).or_insert(op);
+            if op.completed < first.completed {
+                *first = op;
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for op in ops {
+        if let (Call::Write { token, .. }, Some(Return::Written(Some(revision)))) = (&op.call, op.outcome.result())
+            && let Some(release) = released.get(token).filter(|release| release.precedes(op))
+        {
+            let message = format!("a write of token {token} was accepted at revision {revision} after its release");
+            found.push(Anomaly::new("fence-broken", message, [release.invoked, op.invoked]));
+        }
+    }
+    found
 }

@@ -123,6 +123,34 @@ mod locks {
     }
 
     #[test]
+    fn a_release_that_was_refused_releases_nothing() {
+        let run = |end: fn(&mut History<lock::Call, lock::Return>) -> u64| {
+            let mut history = History::new();
+            let acquire_call = || acquire(0, 0).2;
+            history.invoke(1, 0, acquire_call());
+            history.ok(1, 0, Acquired { token: 5 });
+            history.invoke(1, SECOND, Release { lock: 1, token: 5 });
+            end(&mut history);
+            history.invoke(2, 3 * SECOND, acquire_call());
+            history.ok(2, 3 * SECOND, Acquired { token: 6 });
+            lock::check(&history.operations().unwrap())
+        };
+        assert!(run(|history| history.ok(1, SECOND, Released)).is_valid());
+        assert!(run(|history| history.info(1, SECOND, "timeout")).is_valid());
+        assert!(run(|history| history.fail(1, SECOND, "refused")).has("two-holders"));
+    }
+
+    #[test]
+    fn a_released_token_writes_no_more() {
+        let release = (2, 2, Release { lock: 1, token: 5 }, Released);
+        let run = |revision| judge(vec![acquire(0, 5), release.clone(), write(5, revision)]);
+        assert!(run(None).is_valid());
+        assert!(run(Some(9)).has("fence-broken"));
+        let before = (1, 1, Write { lock: 1, token: 5 }, Written(Some(9)));
+        assert!(judge(vec![acquire(0, 5), before, release]).is_valid());
+    }
+
+    #[test]
     fn tokens_grow_and_guard_what_they_guard() {
         assert!(judge(vec![acquire(0, 5), acquire(20, 5)]).has("token-reused"));
         assert!(judge(vec![acquire(0, 6), acquire(20, 5)]).has("token-backwards"));
