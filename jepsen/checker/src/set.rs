@@ -1,7 +1,8 @@
 //! A set that only grows: what was acknowledged is there for every reader that comes later.
 //!
 //! Finds `lost` (acknowledged or seen, and gone in the last read), `stale` (missed by a reader that came later, and back
-//! afterwards), `unexpected` (nobody added it, or its addition failed) and `duplicate`.
+//! afterwards), `unexpected` (nobody added it, or its addition failed) and `duplicate`. An acknowledged addition that nobody
+//! read after is not judged, so that the verdict is `Unknown`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,8 +71,14 @@ pub fn check(operations: &[Operation<Call, Return>]) -> Verdict {
         adds.len(),
         reads.len()
     ));
-    if reads.is_empty() {
-        verdict.unknown("nothing was ever read");
+    let read_last = reads.iter().map(|(read, _)| read.invoked).max();
+    let unread = adds
+        .values()
+        .filter(|add| add.outcome.is_ok() && add.completed > read_last);
+    match (read_last, unread.count()) {
+        (None, _) => verdict.unknown("nothing was ever read"),
+        (_, 0) => {}
+        (_, unread) => verdict.unknown(format!("nothing was read after {unread} of them were acknowledged")),
     }
     verdict
 }

@@ -275,6 +275,152 @@ fn anomalies_of_registers_have_their_names() {
     assert!(own.has("internal"));
 }
 
+#[test]
+fn writes_of_registers_that_interleave_are_g0() {
+    use wr::Step::{Read, Write};
+    let second = |read, revision| wr::Return {
+        revision: Some(revision),
+        reads: vec![read],
+    };
+    let run = |first, revision| {
+        registers(&[
+            (vec![Read(2), Write(1, 1), Write(2, 1)], second(first, 5)),
+            (vec![Write(1, 2), Write(2, 2)], wrote(revision)),
+        ])
+    };
+    assert!(run(None, 6).is_valid() && run(Some(2), 4).is_valid());
+    assert!(run(Some(2), 6).has("G0"));
+}
+
+#[test]
+fn an_aborted_write_that_is_read_is_g1a_and_an_unknown_one_is_fine() {
+    use wr::Step::{Read, Write};
+    let run = |end: fn(&mut History<wr::Call, wr::Return>) -> u64| {
+        let mut history = History::new();
+        history.invoke(0, 0, vec![Write(1, 1)]);
+        end(&mut history);
+        history.invoke(1, 0, vec![Read(1)]);
+        history.ok(1, 0, saw(&[Some(1)]));
+        wr::check(&history.operations().unwrap())
+    };
+    assert!(run(|history| history.fail(0, 0, "refused")).has("G1a"));
+    assert!(run(|history| history.info(0, 0, "timeout")).is_valid());
+}
+
+#[test]
+fn a_revision_is_of_one_writer_of_a_key() {
+    use wr::Step::{Read, Write};
+    let run = |key, revision| registers(&[(vec![Write(1, 1)], wrote(5)), (vec![Write(key, 2)], wrote(revision))]);
+    assert!(run(1, 6).is_valid());
+    assert!(run(1, 5).has("revision-given-twice"));
+    let reader = registers(&[
+        (vec![Write(1, 1)], wrote(5)),
+        (
+            vec![Read(1)],
+            wr::Return {
+                revision: Some(5),
+                reads: vec![Some(1)],
+            },
+        ),
+    ]);
+    assert!(reader.is_valid(), "a reader is told the revision that it read at");
+}
+
+/// Transactions with their beginnings and ends, no two of which fall together.
+fn timed<C: Clone, R: Clone>(txns: &[(u64, u64, C, R)]) -> Vec<checker::Operation<C, R>> {
+    let mut events = Vec::new();
+    for (process, (from, to, call, answer)) in txns.iter().enumerate() {
+        events.push((*from, process as u64, What::Invoke { call: call.clone() }));
+        let result = answer.clone();
+        events.push((*to, process as u64, What::Ok { result }));
+    }
+    events.sort_by_key(|(time, ..)| *time);
+    let mut history = History::new();
+    for (time, process, what) in events {
+        history.push(process, time, what);
+    }
+    history.operations().unwrap()
+}
+
+#[test]
+fn writes_against_real_time_are_g0_realtime() {
+    use wr::Step::Write;
+    let lists = |ends| {
+        append::check(&timed(&[
+            (0, ends, vec![Append(1, 1)], vec![]),
+            (2, 4, vec![Append(1, 2)], vec![]),
+            (5, 6, vec![Read(1)], vec![vec![2, 1]]),
+        ]))
+    };
+    assert!(lists(3).is_valid());
+    let verdict = lists(1);
+    assert!(verdict.has("G0-realtime") && !verdict.has("G0"), "{verdict:?}");
+    let registers = |revision| {
+        wr::check(&timed(&[
+            (0, 1, vec![Write(1, 1)], wrote(5)),
+            (2, 3, vec![Write(1, 2)], wrote(revision)),
+        ]))
+    };
+    assert!(registers(6).is_valid());
+    assert!(registers(4).has("G0-realtime"));
+}
+
+#[test]
+fn information_from_the_future_is_g1c_realtime() {
+    use wr::Step::{Read as ReadRegister, Write};
+    let lists = |ends| {
+        append::check(&timed(&[
+            (0, ends, vec![Read(1)], vec![vec![1]]),
+            (2, 4, vec![Append(1, 1)], vec![]),
+        ]))
+    };
+    assert!(lists(3).is_valid());
+    assert!(lists(1).has("G1c-realtime") && !lists(1).has("G1c"));
+    let registers = |ends| {
+        wr::check(&timed(&[
+            (0, ends, vec![ReadRegister(1)], saw(&[Some(1)])),
+            (2, 4, vec![Write(1, 1)], wrote(5)),
+        ]))
+    };
+    assert!(registers(3).is_valid());
+    assert!(registers(1).has("G1c-realtime"));
+}
+
+/// Two transactions each miss what another wrote, and only real time closes the circle.
+#[test]
+fn missed_writes_in_a_circle_with_real_time_are_g2_realtime() {
+    use wr::Step::{Read as ReadRegister, Write};
+    let lists = |ends| {
+        append::check(&timed(&[
+            (0, 9, vec![Read(2), Append(1, 1)], vec![vec![]]),
+            (1, ends, vec![Append(2, 1)], vec![]),
+            (3, 6, vec![Read(1)], vec![vec![]]),
+            (5, 8, vec![Read(1), Read(2)], vec![vec![1], vec![1]]),
+        ]))
+    };
+    let verdict = lists(2);
+    assert!(lists(4).is_valid());
+    assert!(verdict.has("G2-realtime") && !verdict.has("G2"), "{verdict:?}");
+    assert!(!verdict.has("G-single-realtime"), "{verdict:?}");
+    let registers = |ends| {
+        wr::check(&timed(&[
+            (
+                0,
+                9,
+                vec![ReadRegister(2), Write(1, 1)],
+                wr::Return {
+                    revision: Some(5),
+                    ..saw(&[None])
+                },
+            ),
+            (1, ends, vec![Write(2, 1)], wrote(6)),
+            (3, 6, vec![ReadRegister(1)], saw(&[None])),
+        ]))
+    };
+    assert!(registers(4).is_valid());
+    assert!(registers(2).has("G2-realtime"));
+}
+
 /// The second writer had read the first one's value, yet its revision is the smaller one.
 #[test]
 fn a_revision_that_goes_backwards_is_found() {

@@ -49,6 +49,26 @@ fn elements_that_are_lost_stale_unexpected_or_twice_there_are_found() {
     );
 }
 
+#[test]
+fn an_addition_that_nobody_read_after_is_not_judged() {
+    let run = |reads_last: bool| {
+        let mut history = Sets::new();
+        let read = |history: &mut Sets, elements: &[i64]| {
+            history.invoke(2, 0, set::Call::Read);
+            history.ok(2, 0, Some(elements.to_vec()));
+        };
+        read(&mut history, &[]);
+        history.invoke(1, 0, set::Call::Add(1));
+        history.ok(1, 0, None);
+        if reads_last {
+            read(&mut history, &[1]);
+        }
+        set::check(&history.operations().unwrap()).validity
+    };
+    assert_eq!(run(true), Validity::Valid);
+    assert_eq!(run(false), Validity::Unknown);
+}
+
 struct Grows;
 
 impl Model for Grows {
@@ -88,10 +108,27 @@ fn histories_of_a_real_set_pass() {
         let answer = |before: &BTreeSet<i64>, call: &set::Call, _: &BTreeSet<i64>| {
             (*call == set::Call::Read).then(|| before.iter().copied().collect())
         };
-        let history = random_run(&mut random, &Grows, 150, 6, call, answer);
+        let mut history = random_run(&mut random, &Grows, 150, 6, call, answer);
+        assert!(!set::check(&history.operations().unwrap()).is_invalid(), "seed {seed}");
+        read_in_the_end(&mut history);
         let verdict = set::check(&history.operations().unwrap());
         assert!(verdict.is_valid(), "seed {seed}: {verdict:?}");
     }
+}
+
+/// All that was acknowledged or read, as a last read may show it.
+fn read_in_the_end(history: &mut Sets) {
+    let operations = history.operations().unwrap();
+    let added = operations.iter().filter(|op| op.outcome.is_ok());
+    let elements: BTreeSet<i64> = added
+        .flat_map(|op| match (&op.call, op.outcome.result()) {
+            (set::Call::Add(element), _) => vec![*element],
+            (set::Call::Read, Some(Some(elements))) => elements.clone(),
+            (set::Call::Read, _) => vec![],
+        })
+        .collect();
+    history.invoke(1 << 32, 0, set::Call::Read);
+    history.ok(1 << 32, 0, Some(elements.into_iter().collect()));
 }
 
 struct Sums;

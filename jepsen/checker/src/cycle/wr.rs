@@ -2,8 +2,9 @@
 //! elsewhere: from the store's revisions where it tells them, from a transaction that read a value before it wrote the
 //! next one, and from the absence that every key starts with.
 //!
-//! Besides cycles it finds `G1a`, `G1b`, `garbage-read`, `internal`, and `cyclic-versions` (two such orders contradict each
-//! other, as when a revision goes backwards).
+//! Besides cycles it finds `G1a`, `G1b`, `garbage-read`, `internal`, `cyclic-versions` (two such orders contradict each
+//! other, as when a revision goes backwards), and `revision-given-twice` (two transactions that wrote one key were told one
+//! revision, where each write of a key makes a revision of its own).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -51,6 +52,7 @@ pub fn check(operations: &[Txn]) -> Verdict {
     versions
         .contradictions()
         .into_iter()
+        .chain(revisions_given_twice(&live))
         .for_each(|anomaly| verdict.broken(anomaly));
     let mut graph = Graph::default();
     versions.add_edges(&live, &mut graph);
@@ -150,6 +152,24 @@ fn bad_reads(reader: &Txn, operations: &[Txn], writers: &HashMap<(u64, i64), (us
         if *intermediate {
             let message = format!("key {key} was read as {value}, which its own writer overwrote");
             found.push(Anomaly::new("G1b", message, events));
+        }
+    }
+    found
+}
+
+/// Writers of one key that were told one revision.
+fn revisions_given_twice(live: &[&Txn]) -> Vec<Anomaly> {
+    let mut given: BTreeMap<(u64, i64), u64> = BTreeMap::new();
+    let mut found = Vec::new();
+    for txn in live {
+        let Some(revision) = txn.outcome.result().and_then(|answer| answer.revision) else {
+            continue;
+        };
+        for key in final_writes(txn).into_keys() {
+            if let Some(first) = given.insert((key, revision), txn.invoked) {
+                let message = format!("key {key}: revision {revision} was told to two transactions that wrote it");
+                found.push(Anomaly::new("revision-given-twice", message, [first, txn.invoked]));
+            }
         }
     }
     found
