@@ -3,6 +3,11 @@
 //! The only checker of safety that uses the recorder's clock: a lease's time runs from the moment the server handled the
 //! grant or renewal, which is not before it was asked. Finds `expired-early`, `resurrected`, `outlived-revoke`, and, given how
 //! late an expiry may be under the faults of the test, `overdue`.
+//!
+//! # Left out
+//! `overdue` in tests with faults. Each new leader gives every lease its whole time once more (etcd's `lessor.Promote`), and
+//! while nobody leads none ends, so that only the time since the last fault was healed bounds anything. A history does not
+//! tell that time, and the last reads follow on it at once: any bound that accuses nobody would judge nothing.
 
 use std::collections::BTreeMap;
 
@@ -132,15 +137,17 @@ fn revoked(ops: &[&Op]) -> Option<Anomaly> {
     ))
 }
 
-/// There long after the last renewal that may have counted.
+/// There long after the last renewal. One of unknown outcome may take effect at any later time, so that nothing is overdue
+/// after it.
 fn overdue(ops: &[&Op], slack_ns: Option<u64>) -> Option<Anomaly> {
     let ttl = promised(grant(ops)?)?;
-    let renewals = ops
+    let mut renewals = ops
         .iter()
         .filter(|op| matches!(op.call, Call::Grant(_) | Call::KeepAlive(_)) && !op.outcome.is_fail());
-    let last = renewals
-        .map(|op| op.ended_ns)
-        .max_by_key(|ended| ended.unwrap_or(u64::MAX))??;
+    let last = renewals.try_fold(0, |last: u64, op| {
+        op.completed?;
+        Some(last.max(op.ended_ns?))
+    })?;
     let limit = last + ttl * SECOND_NS + slack_ns?;
     let late = ops
         .iter()

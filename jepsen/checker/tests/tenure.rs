@@ -58,21 +58,26 @@ mod leases {
         assert!(renewed.has("resurrected"));
     }
 
-    /// A renewal of unknown outcome may have counted, so that nothing can be called overdue; but nothing early either.
+    /// A renewal of unknown outcome may still count at any later time, so that nothing can be called overdue; but nothing early
+    /// either. A refused one counts for nothing.
     #[test]
-    fn a_renewal_of_unknown_outcome_excuses_a_late_expiry_only_for_its_own_time() {
-        let run = |probed: u64| {
+    fn a_renewal_of_unknown_outcome_excuses_a_late_expiry() {
+        let run = |refused: bool, probed: u64| {
             let mut history = History::new();
             history.invoke(1, 0, Grant(7));
             history.ok(1, SECOND, Ttl(10));
             history.invoke(1, 2 * SECOND, KeepAlive(7));
-            history.info(1, 9 * SECOND, "timeout");
+            match refused {
+                true => history.fail(1, 9 * SECOND, "no leader"),
+                false => history.info(1, 9 * SECOND, "timeout"),
+            };
             history.invoke(1, probed * SECOND, Probe(7));
             history.ok(1, probed * SECOND, Present(true));
             lease::check(&history.operations().unwrap(), Some(5 * SECOND))
         };
-        assert!(run(20).is_valid());
-        assert!(run(25).has("overdue"));
+        assert!(run(true, 16).is_valid());
+        assert!(run(true, 17).has("overdue"));
+        assert!(run(false, 17).is_valid() && run(false, 40).is_valid());
     }
 }
 
