@@ -3,9 +3,11 @@
 
 mod generate;
 
+use std::collections::VecDeque;
+
 use checker::limits::Bounds;
 use checker::linear::{self, Judgement, Model, queue, register, txn};
-use checker::{History, Operation, Validity};
+use checker::{History, Operation, Validity, What};
 use generate::{random_run, rng};
 use rand::RngExt;
 use register::{Call, Register, Return};
@@ -311,4 +313,45 @@ fn brute<M: Model>(model: &M, rest: &mut Vec<Operation<M::Call, M::Return>>, sta
         }
     }
     false
+}
+
+fn queue_call(random: &mut rand::rngs::StdRng, number: i64) -> queue::Call {
+    match random.random_bool(0.5) {
+        true => queue::Call::Enqueue(number),
+        false => queue::Call::Dequeue,
+    }
+}
+
+#[test]
+fn histories_of_a_real_queue_pass_and_an_element_taken_twice_is_found() {
+    let mut found = 0;
+    for seed in 0..100 {
+        let mut number = 0;
+        let call = |random: &mut rand::rngs::StdRng| {
+            number += 1;
+            queue_call(random, number)
+        };
+        let answer = |before: &VecDeque<i64>, call: &queue::Call, _: &VecDeque<i64>| match call {
+            queue::Call::Enqueue(_) => None,
+            queue::Call::Dequeue => before.front().copied(),
+        };
+        let mut history = random_run(&mut rng(seed), &queue::Queue, 20, 3, call, answer);
+        let judge = |history: &History<queue::Call, queue::Return>| {
+            let operations = history.operations().unwrap();
+            linear::check("queue", &queue::Queue, &operations, Bounds::default()).validity
+        };
+        assert_eq!(judge(&history), Validity::Valid, "seed {seed}");
+        found += u64::from(take_twice(&mut history) && judge(&history) == Validity::Invalid);
+    }
+    assert!(found >= 80, "only {found} of 100 double takes were found");
+}
+
+/// Lets a later taker have what an earlier one took.
+fn take_twice(history: &mut History<queue::Call, queue::Return>) -> bool {
+    let taken: Vec<usize> = (0..history.events.len())
+        .filter(|at| matches!(history.events[*at].what, What::Ok { result: Some(_) }))
+        .collect();
+    let [first, .., last] = taken[..] else { return false };
+    history.events[last].what = history.events[first].what.clone();
+    true
 }

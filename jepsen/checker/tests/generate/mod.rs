@@ -2,6 +2,7 @@
 //! so at one moment between its invocation and its completion, on a real sequential object.
 #![allow(dead_code)]
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use checker::linear::Model;
@@ -29,6 +30,26 @@ pub fn random_run<M: Model>(
     model: &M,
     count: usize,
     processes: u64,
+    call: impl FnMut(&mut StdRng) -> M::Call,
+    answer: impl Fn(&M::State, &M::Call, &M::State) -> M::Return,
+) -> History<M::Call, M::Return> {
+    let clock = Clock::default();
+    timed_run(random, model, (count, processes), &clock, call, answer)
+}
+
+/// The time that a run and its model share, and how much of it may pass from one event to the next.
+#[derive(Default)]
+pub struct Clock {
+    pub now_ns: Cell<u64>,
+    pub step_max_ns: u64,
+}
+
+/// A [`random_run`] in which time passes.
+pub fn timed_run<M: Model>(
+    random: &mut StdRng,
+    model: &M,
+    (count, processes): (usize, u64),
+    clock: &Clock,
     mut call: impl FnMut(&mut StdRng) -> M::Call,
     answer: impl Fn(&M::State, &M::Call, &M::State) -> M::Return,
 ) -> History<M::Call, M::Return> {
@@ -36,21 +57,26 @@ pub fn random_run<M: Model>(
     let mut open: BTreeMap<u64, Stage<M::Call, M::Return>> = BTreeMap::new();
     let mut names: Vec<u64> = (0..processes).collect();
     while started < count || !open.is_empty() {
+        if clock.step_max_ns > 0 {
+            let step = random.random_range(0..clock.step_max_ns);
+            clock.now_ns.set(clock.now_ns.get() + step);
+        }
+        let now = clock.now_ns.get();
         let at = random.random_range(0..names.len());
         let process = names[at];
         match open.remove(&process) {
             None if started < count => {
                 started += 1;
                 let call = call(random);
-                history.invoke(process, 0, call.clone());
+                history.invoke(process, now, call.clone());
                 open.insert(process, Stage::Invoked(call));
             }
             None => {}
             Some(Stage::Invoked(_)) if random.random_ratio(1, 20) => {
-                history.fail(process, 0, "refused");
+                history.fail(process, now, "refused");
             }
             Some(Stage::Invoked(call)) if random.random_ratio(1, 20) => {
-                history.info(process, 0, "timeout");
+                history.info(process, now, "timeout");
                 open.insert(process, Stage::Abandoned(call));
                 names[at] = names.iter().max().unwrap() + 1;
                 names.push(process);
@@ -64,10 +90,10 @@ pub fn random_run<M: Model>(
                 open.insert(process, Stage::Applied(told));
             }
             Some(Stage::Applied(_)) if random.random_ratio(1, 20) => {
-                history.info(process, 0, "connection reset");
+                history.info(process, now, "connection reset");
             }
             Some(Stage::Applied(told)) => {
-                history.ok(process, 0, told);
+                history.ok(process, now, told);
             }
             Some(Stage::Abandoned(call)) => {
                 if random.random_bool(0.5) {
