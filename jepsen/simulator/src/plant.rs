@@ -27,8 +27,8 @@ pub enum Plant {
 /// Every one: its name, and within how many seeds from 0 on it has to be found. Those of the store itself are there only
 /// with the feature `planted`.
 pub const ALL: &[(&str, Plant, u64)] = &[
-    ("lost-sync", Plant::LostSync, 20),
-    ("double-apply", Plant::DoubleApply, 10),
+    ("lost-sync", Plant::LostSync, 40),
+    ("double-apply", Plant::DoubleApply, 40),
     #[cfg(feature = "planted")]
     ("stale-read", Plant::StaleRead, 1_000),
     #[cfg(feature = "planted")]
