@@ -7,7 +7,7 @@ use simulator::{Report, Settings, run};
 const STEPS: u64 = 12;
 
 /// Seeds that once failed, and what was wrong. None may ever fail again. A change of the store that moves one of its timers or
-/// tasks makes another run of each: what must stay tried in just that way has a test of its own in the store.
+/// tasks makes another run of each: then these are runs that may not fail, and no longer the ones that did.
 const KEPT: [(u64, u64, &str); 10] = [
     (
         2,

@@ -40,7 +40,9 @@ pub(crate) struct Watch {
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct Seen {
     streams: Vec<watch::Watch>,
-    /// The members that took a last write.
+    /// The members that ran in the end: all but those that were damaged and refused to.
+    running: BTreeSet<usize>,
+    /// Those that took a last write.
     answering: BTreeSet<usize>,
     /// The members whose watcher did not reach it.
     behind: BTreeSet<usize>,
@@ -62,6 +64,7 @@ impl Workload for Watch {
 
     /// One last write; the watchers must reach it.
     async fn finish(&self, mut worker: Worker<Write, Written>) {
+        self.seen().running.insert(worker.member());
         for _ in 0..FINAL_READS {
             let revision = self.put(&mut worker, format!("{PREFIX}last")).await;
             if let Some(Some(revision)) = revision {
@@ -80,9 +83,10 @@ impl Workload for Watch {
                 format!("the watcher at member {member} did not reach the last revision in {CATCH_UP_TIMEOUT:?}");
             if seen.answering.contains(member) {
                 verdict.broken(Anomaly::new("not-delivered", late, []));
+            } else if seen.running.contains(member) {
+                verdict.unknown(format!("{late}, and the member took no write"));
             } else {
-                // One that was damaged may have refused to run.
-                verdict.note(format!("{late}, nor did the member take a write"));
+                verdict.note(format!("{late}: the member did not run"));
             }
         }
         Ok(vec![verdict])
