@@ -63,7 +63,7 @@ impl<'a> Change<'a> {
             previous.as_ref().map_or(0, |previous| previous.lease),
             lease,
         );
-        self.state.index.insert(entry.key.clone(), entry.clone());
+        self.state.index.insert(entry.clone());
         self.write_put(&entry, place);
         self.events.push(Event::new(entry, previous.clone()));
         previous
@@ -80,7 +80,7 @@ impl<'a> Change<'a> {
 
     fn delete(&mut self, entry: &Arc<Entry>) {
         let place = self.next_place();
-        self.state.index.remove::<[u8]>(&entry.key);
+        self.state.index.remove(&entry.key);
         self.move_lease(&entry.key, entry.lease, 0);
         let tombstone = Arc::new(Entry::tombstone(entry.key.clone(), place.revision));
         self.write_tombstone(&tombstone, place);

@@ -51,6 +51,7 @@ mod entry;
 mod error;
 mod hash;
 mod import;
+mod index;
 mod lease;
 pub mod limits;
 mod load;

@@ -8,3 +8,6 @@ pub const TXN_OPERATIONS_MAX: usize = 128;
 
 /// Rows walked past one by one before a scan gives up and seeks.
 pub(crate) const WALK_BEFORE_SEEK_MAX: usize = 16;
+
+/// Entries of a leaf of the index, and children of a branch. More make a shallower tree, and a change copy more.
+pub(crate) const INDEX_FANOUT: usize = 32;

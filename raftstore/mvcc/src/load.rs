@@ -99,7 +99,7 @@ fn index(rows: &impl Rows, state: &mut State) -> Result<(), Fault> {
     for (position, entry) in entries.into_iter().enumerate() {
         let entry = entry.ok_or_else(|| missing(&places, position))?;
         attach(state, &entry)?;
-        state.index.insert(entry.key.clone(), entry);
+        state.index.insert(entry);
     }
     Ok(())
 }

@@ -78,15 +78,6 @@ pub(crate) struct Found {
     pub count: i64,
 }
 
-impl Found {
-    pub(crate) fn push<'a>(&mut self, wanted: usize, entry: impl FnOnce() -> &'a Arc<Entry>) {
-        if self.entries.len() < wanted {
-            self.entries.push(entry().clone());
-        }
-        self.count += 1;
-    }
-}
-
 /// How many keys a request needs loaded: one past its limit to know whether there are more. A filter or a sort needs all
 /// of them. (Like etcd, a sort target with *no order* is limited first and sorted afterwards.)
 pub(crate) fn wanted(request: &RangeRequest) -> usize {

@@ -204,7 +204,7 @@ pub(crate) fn check_put(state: &State, request: &PutRequest) -> Result<(), Deter
     if request.key.is_empty() {
         return Err(DeterministicError::KeyEmpty);
     }
-    if (request.ignore_value || request.ignore_lease) && !state.index.contains_key::<[u8]>(&request.key) {
+    if (request.ignore_value || request.ignore_lease) && state.index.get(&request.key).is_none() {
         return Err(DeterministicError::KeyNotFound);
     }
     if !request.ignore_lease && request.lease != 0 && !state.leases.contains_key(&request.lease) {
@@ -249,7 +249,7 @@ fn range_inside(change: &Change<'_>, past: &dyn Past, request: &RangeRequest) ->
 
 /// Does a put that was checked.
 pub(crate) fn put(change: &mut Change<'_>, request: &PutRequest) -> PutResponse {
-    let current = change.state.index.get::<[u8]>(&request.key).cloned();
+    let current = change.state.index.get(&request.key).cloned();
     // A checked key can be missing only if this transaction deleted it, which the door refuses; then nothing is kept.
     let value = match &current {
         Some(current) if request.ignore_value => current.value.clone(),

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use imbl::OrdMap;
 use proto::{
     etcd::etcdserverpb::{AlarmMember, AlarmType, RangeRequest, RangeResponse},
@@ -11,6 +10,7 @@ use proto::{
 
 use crate::{
     Auth, Caller, Entry, Lease, LogId, RangeEnd,
+    index::Index,
     range::{self, Found},
 };
 
@@ -25,7 +25,7 @@ pub(crate) struct State {
     /// Revisions below this one are gone; 0 before the first compaction. Never above `revision`.
     pub compacted: i64,
     /// Exactly the live keys.
-    pub index: OrdMap<Bytes, Arc<Entry>>,
+    pub index: Index,
     pub leases: OrdMap<i64, Arc<Lease>>,
     pub alarms: Arc<Vec<AlarmMember>>,
     pub auth: Arc<Auth>,
@@ -37,7 +37,7 @@ impl Default for State {
             applied: None,
             revision: FIRST_REVISION,
             compacted: 0,
-            index: OrdMap::new(),
+            index: Index::default(),
             leases: OrdMap::new(),
             alarms: Arc::default(),
             auth: Arc::default(),
@@ -46,30 +46,31 @@ impl Default for State {
 }
 
 impl State {
-    pub(crate) fn iter<'a>(
-        &'a self,
-        start: &'a [u8],
-        end: RangeEnd<'a>,
-    ) -> impl DoubleEndedIterator<Item = &'a Arc<Entry>> {
-        end.bounds(start)
-            .map(|bounds| self.index.range::<_, [u8]>(bounds))
-            .into_iter()
-            .flatten()
-            .map(|(_, entry)| entry)
+    /// The live keys of a range, which also says how many they are.
+    pub(crate) fn iter(
+        &self,
+        start: &[u8],
+        end: RangeEnd<'_>,
+    ) -> impl DoubleEndedIterator<Item = &Arc<Entry>> + ExactSizeIterator + use<'_> {
+        match end.bounds(start) {
+            Some(bounds) => self.index.range(bounds),
+            None => self.index.none(),
+        }
     }
 
     pub(crate) fn find(&self, start: &[u8], end: RangeEnd<'_>, wanted: usize) -> Found {
-        let mut found = Found::default();
         if end == RangeEnd::Single {
-            if let Some(entry) = self.index.get(start) {
-                found.push(wanted, || entry);
-            }
-            return found;
+            let entry = self.index.get(start);
+            return Found {
+                count: i64::from(entry.is_some()),
+                entries: entry.filter(|_| wanted > 0).cloned().into_iter().collect(),
+            };
         }
-        for entry in self.iter(start, end) {
-            found.push(wanted, || entry);
+        let entries = self.iter(start, end);
+        Found {
+            count: entries.len() as i64,
+            entries: entries.take(wanted).cloned().collect(),
         }
-        found
     }
 
     pub(crate) fn has_alarm(&self, alarm: AlarmType) -> bool {
@@ -115,14 +116,18 @@ impl View {
     }
 
     /// The live keys from `start` to `end`, in key order.
-    pub fn range<'a>(&'a self, start: &'a [u8], end: RangeEnd<'a>) -> impl DoubleEndedIterator<Item = &'a Arc<Entry>> {
+    pub fn range(
+        &self,
+        start: &[u8],
+        end: RangeEnd<'_>,
+    ) -> impl DoubleEndedIterator<Item = &Arc<Entry>> + ExactSizeIterator + use<'_> {
         self.state.iter(start, end)
     }
 
-    /// How many live keys lie between `start` and `end`.
+    /// How many live keys lie between `start` and `end`, however many: O(log n).
     #[must_use]
     pub fn count(&self, start: &[u8], end: RangeEnd<'_>) -> usize {
-        self.state.iter(start, end).count()
+        self.state.iter(start, end).len()
     }
 
     /// All live keys.
