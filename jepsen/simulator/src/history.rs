@@ -45,15 +45,15 @@ impl Effects {
         for op in batch.ops() {
             match op {
                 WriteOp::Put { family, key, value } => {
-                    trace.number(*family as u64);
+                    trace.number(family as u64);
                     trace.bytes(key);
                     trace.bytes(value);
-                    effects.put(*family, key, value)?;
+                    effects.put(family, key, value)?;
                 }
                 WriteOp::Delete { family, key } => {
-                    trace.number(*family as u64 + 100);
+                    trace.number(family as u64 + 100);
                     trace.bytes(key);
-                    if *family == Family::Lease {
+                    if family == Family::Lease {
                         effects.leases.push((number(key, 0)?, None));
                     }
                 }
@@ -63,12 +63,12 @@ impl Effects {
         Ok(effects)
     }
 
-    fn put(&mut self, family: Family, key: &[u8], value: &Bytes) -> Result<(), String> {
+    fn put(&mut self, family: Family, key: &[u8], value: &[u8]) -> Result<(), String> {
         let unreadable = |error| format!("a row cannot be read: {error}");
         match family {
             Family::Rev => {
                 let deleted = key.ends_with(b"t") && key.len() == 18;
-                let mut now = KeyValue::decode(value.clone()).map_err(unreadable)?;
+                let mut now = KeyValue::decode(value).map_err(unreadable)?;
                 let revision = number(key, 0)?;
                 if deleted {
                     now.mod_revision = revision;

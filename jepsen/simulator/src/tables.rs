@@ -41,14 +41,15 @@ impl SimulatedTables {
 
 /// The log id that a write carries.
 fn applied(batch: &WriteBatch) -> Option<LogId> {
-    batch.ops().iter().rev().find_map(|op| match op {
+    let ids = batch.ops().filter_map(|op| match op {
         WriteOp::Put {
             family: Family::Meta,
-            key,
+            key: APPLIED_ROW,
             value,
-        } if key == APPLIED_ROW => LogId::decode(value).ok(),
+        } => LogId::decode(value).ok(),
         _ => None,
-    })
+    });
+    ids.last()
 }
 
 /// A write that forgets the log id that it carries.
@@ -57,8 +58,8 @@ fn without_applied(batch: &WriteBatch) -> WriteBatch {
     for op in batch.ops() {
         match op {
             WriteOp::Put { key, .. } if key == APPLIED_ROW => {}
-            WriteOp::Put { family, key, value } => kept.put(*family, key.clone(), value.clone()),
-            WriteOp::Delete { family, key } => kept.delete(*family, key.clone()),
+            WriteOp::Put { family, key, value } => kept.put(family, key, value),
+            WriteOp::Delete { family, key } => kept.delete(family, key),
         }
     }
     kept

@@ -72,8 +72,8 @@ impl Tables {
         let mut writes = rocksdb::WriteBatch::default();
         for op in batch.ops() {
             match op {
-                WriteOp::Put { family, key, value } => writes.put_cf(self.family(*family), key, value),
-                WriteOp::Delete { family, key } => writes.delete_cf(self.family(*family), key),
+                WriteOp::Put { family, key, value } => writes.put_cf(self.family(family), key, value),
+                WriteOp::Delete { family, key } => writes.delete_cf(self.family(family), key),
             }
         }
         self.database()

@@ -75,16 +75,34 @@ impl Family {
 }
 
 /// One change of one row.
-#[derive(Clone, Debug)]
-pub enum WriteOp {
-    Put { family: Family, key: Bytes, value: Bytes },
-    Delete { family: Family, key: Bytes },
+#[derive(Clone, Copy, Debug)]
+pub enum WriteOp<'a> {
+    Put {
+        family: Family,
+        key: &'a [u8],
+        value: &'a [u8],
+    },
+    Delete {
+        family: Family,
+        key: &'a [u8],
+    },
 }
 
 /// Changes that happen together or not at all, later ones over earlier ones.
 #[derive(Clone, Debug, Default)]
 pub struct WriteBatch {
-    ops: Vec<WriteOp>,
+    /// Keys and values, one behind the other: no allocation a row.
+    bytes: Vec<u8>,
+    ops: Vec<Op>,
+}
+
+/// A change whose bytes begin where those of the one before end.
+#[derive(Clone, Copy, Debug)]
+struct Op {
+    family: Family,
+    key_end: usize,
+    /// Where the value ends; nothing if the row is removed.
+    value_end: Option<usize>,
 }
 
 impl WriteBatch {
@@ -95,32 +113,72 @@ impl WriteBatch {
     }
 
     /// Sets a row.
-    pub fn put(&mut self, family: Family, key: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.ops.push(WriteOp::Put {
+    pub fn put(&mut self, family: Family, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        self.put_with(
             family,
-            key: key.into(),
-            value: value.into(),
+            |bytes| bytes.extend_from_slice(key.as_ref()),
+            |bytes| bytes.extend_from_slice(value.as_ref()),
+        );
+    }
+
+    /// Sets a row whose key and value are appended to the bytes that are given.
+    pub(crate) fn put_with(
+        &mut self,
+        family: Family,
+        key: impl FnOnce(&mut Vec<u8>),
+        value: impl FnOnce(&mut Vec<u8>),
+    ) {
+        key(&mut self.bytes);
+        let key_end = self.bytes.len();
+        value(&mut self.bytes);
+        self.ops.push(Op {
+            family,
+            key_end,
+            value_end: Some(self.bytes.len()),
         });
     }
 
     /// Removes a row; it need not exist.
-    pub fn delete(&mut self, family: Family, key: impl Into<Bytes>) {
-        self.ops.push(WriteOp::Delete {
+    pub fn delete(&mut self, family: Family, key: impl AsRef<[u8]>) {
+        self.bytes.extend_from_slice(key.as_ref());
+        self.ops.push(Op {
             family,
-            key: key.into(),
+            key_end: self.bytes.len(),
+            value_end: None,
         });
     }
 
     /// The changes, in order.
-    #[must_use]
-    pub fn ops(&self) -> &[WriteOp] {
-        &self.ops
+    pub fn ops(&self) -> impl Iterator<Item = WriteOp<'_>> {
+        self.ops.iter().scan(0, |start, op| {
+            let Op {
+                family,
+                key_end,
+                value_end,
+            } = *op;
+            let key = &self.bytes[*start..key_end];
+            *start = value_end.unwrap_or(key_end);
+            Some(match value_end {
+                Some(end) => WriteOp::Put {
+                    family,
+                    key,
+                    value: &self.bytes[key_end..end],
+                },
+                None => WriteOp::Delete { family, key },
+            })
+        })
     }
 
     /// Whether there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
+    }
+
+    /// Bytes of all keys and values.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.bytes.len()
     }
 }
 

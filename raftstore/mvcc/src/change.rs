@@ -8,7 +8,7 @@ use proto::{etcd::mvccpb::KeyValue, state::Version};
 
 use crate::{
     Block, Entry, Event, Family, Lease, RangeEnd, WriteBatch,
-    encoding::{self, Place, history_key, history_prefix, rev_key},
+    encoding::{self, Place},
     view::State,
 };
 
@@ -82,7 +82,7 @@ impl<'a> Change<'a> {
         let place = self.next_place();
         self.state.index.remove(&entry.key);
         self.move_lease(&entry.key, entry.lease, 0);
-        let tombstone = Arc::new(Entry::tombstone(entry.key.clone(), place.revision));
+        let tombstone = Arc::new(Entry::tombstone(&entry.key, place.revision));
         self.write_tombstone(&tombstone, place);
         self.events.push(Event::new(tombstone, Some(entry.clone())));
     }
@@ -115,10 +115,16 @@ impl<'a> Change<'a> {
             version: entry.version,
             lease: entry.lease,
         };
-        self.writes
-            .put(Family::Rev, rev_key(place, false), entry.encoded().clone());
-        self.writes
-            .put(Family::Latest, entry.key.clone(), encoding::encode(&version));
+        self.writes.put_with(
+            Family::Rev,
+            |bytes| encoding::put_rev_key(place, false, bytes),
+            |bytes| bytes.extend_from_slice(entry.encoded()),
+        );
+        self.writes.put_with(
+            Family::Latest,
+            |bytes| bytes.extend_from_slice(&entry.key),
+            |bytes| encoding::put(&version, bytes),
+        );
         version.mod_revision = 0;
         self.write_history(&entry.key, place, &version);
     }
@@ -128,8 +134,9 @@ impl<'a> Change<'a> {
             key: tombstone.key.clone(),
             ..KeyValue::default()
         };
-        self.writes.put(Family::Rev, rev_key(place, true), row.encode_to_vec());
-        self.writes.delete(Family::Latest, tombstone.key.clone());
+        self.writes
+            .put(Family::Rev, encoding::rev_key(place, true), row.encode_to_vec());
+        self.writes.delete(Family::Latest, &tombstone.key);
         self.write_history(
             &tombstone.key,
             place,
@@ -141,10 +148,10 @@ impl<'a> Change<'a> {
     }
 
     fn write_history(&mut self, key: &[u8], place: Place, version: &Version) {
-        self.writes.put(
+        self.writes.put_with(
             Family::History,
-            history_key(history_prefix(key), place.revision),
-            encoding::encode(version),
+            |bytes| encoding::put_history_key(key, place.revision, bytes),
+            |bytes| encoding::put(version, bytes),
         );
     }
 

@@ -1,6 +1,6 @@
 //! The forms of row keys and of the small records. They are stored: changing one needs a migration.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use prost::Message;
 use proto::state;
 
@@ -32,15 +32,20 @@ pub(crate) struct Place {
 }
 
 /// The key of a row in `Rev`: etcd's form, so that its hash can be computed over it.
-pub(crate) fn rev_key(place: Place, tombstone: bool) -> Bytes {
-    let mut key = BytesMut::with_capacity(REV_KEY_LEN + 1);
-    key.put_i64(place.revision);
-    key.put_u8(b'_');
-    key.put_i64(place.sub);
+pub(crate) fn rev_key(place: Place, tombstone: bool) -> Vec<u8> {
+    let mut key = Vec::with_capacity(REV_KEY_LEN + 1);
+    put_rev_key(place, tombstone, &mut key);
+    key
+}
+
+/// Appends what [`rev_key`] makes.
+pub(crate) fn put_rev_key(place: Place, tombstone: bool, buffer: &mut Vec<u8>) {
+    buffer.put_i64(place.revision);
+    buffer.put_u8(b'_');
+    buffer.put_i64(place.sub);
     if tombstone {
-        key.put_u8(TOMBSTONE_MARK);
+        buffer.put_u8(TOMBSTONE_MARK);
     }
-    key.freeze()
 }
 
 /// The place and whether it is a tombstone.
@@ -59,7 +64,19 @@ pub(crate) fn parse_rev_key(key: &[u8]) -> Result<(Place, bool), Fault> {
 
 /// The part of a `History` key that all versions of `key` share. Sorts as the keys do.
 pub(crate) fn history_prefix(key: &[u8]) -> Vec<u8> {
-    escape(key, KEY_END)
+    let mut prefix = Vec::with_capacity(key.len() + KEY_END.len() + REVISION_LEN);
+    put_history_prefix(key, &mut prefix);
+    prefix
+}
+
+fn put_history_prefix(key: &[u8], buffer: &mut Vec<u8>) {
+    for part in key.split_inclusive(|byte| *byte == 0) {
+        buffer.extend_from_slice(part);
+        if part.ends_with(&[0]) {
+            buffer.push(ESCAPED_ZERO[1]);
+        }
+    }
+    buffer.extend_from_slice(&KEY_END);
 }
 
 /// Where a scan goes on behind all versions of the key with this `prefix`.
@@ -70,23 +87,16 @@ pub(crate) fn history_after(prefix: &[u8]) -> Vec<u8> {
     after
 }
 
-fn escape(key: &[u8], end: [u8; 2]) -> Vec<u8> {
-    let mut escaped = Vec::with_capacity(key.len() + end.len() + REVISION_LEN);
-    for &byte in key {
-        if byte == 0 {
-            escaped.extend_from_slice(&ESCAPED_ZERO);
-        } else {
-            escaped.push(byte);
-        }
-    }
-    escaped.extend_from_slice(&end);
-    escaped
-}
-
 /// The `History` key of one version: newer ones sort first.
 pub(crate) fn history_key(mut prefix: Vec<u8>, revision: i64) -> Vec<u8> {
     prefix.extend_from_slice(&(!revision).to_be_bytes());
     prefix
+}
+
+/// Appends the `History` key of one version of `key`.
+pub(crate) fn put_history_key(key: &[u8], revision: i64, buffer: &mut Vec<u8>) {
+    put_history_prefix(key, buffer);
+    buffer.put_i64(!revision);
 }
 
 /// The prefix and the revision.
@@ -119,6 +129,11 @@ pub(crate) fn record_key(name: &str) -> Bytes {
 
 pub(crate) fn encode(record: &impl Message) -> Bytes {
     record.encode_to_vec().into()
+}
+
+/// Appends a record.
+pub(crate) fn put(record: &impl Message, buffer: &mut Vec<u8>) {
+    record.encode(buffer).expect("a Vec grows");
 }
 
 /// Decodes the value of a row, naming the row if it cannot be.

@@ -3,11 +3,15 @@
 use std::{
     any::Any,
     fmt,
+    ops::Range,
     sync::{Arc, OnceLock},
 };
 
-use bytes::{Bytes, BytesMut};
-use prost::{Message, encoding::encoded_len_varint};
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::{
+    Message,
+    encoding::{WireType, encode_key, encode_varint},
+};
 use proto::etcd::mvccpb::KeyValue;
 
 /// A place for what a layer above derives from an entry or event, filled at most once and shared by every holder.
@@ -61,28 +65,39 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// A live version.
+    /// A live version. One allocation holds the whole message, and key and value are cut out of it: a live entry costs its bytes
+    /// once and keeps nothing of the request alive.
     #[must_use]
     pub fn new(key: &[u8], value: &[u8], create_revision: i64, mod_revision: i64, version: i64, lease: i64) -> Self {
-        let message = KeyValue {
-            key: Bytes::copy_from_slice(key),
+        let numbers = [
+            (tag::CREATE_REVISION, create_revision),
+            (tag::MOD_REVISION, mod_revision),
+            (tag::VERSION, version),
+        ];
+        let mut buffer = BytesMut::with_capacity(key.len() + value.len() + FRAME_BYTES);
+        let key_at = put_bytes(&mut buffer, tag::KEY, key);
+        for (tag, number) in numbers {
+            put_number(&mut buffer, tag, number);
+        }
+        let value_at = put_bytes(&mut buffer, tag::VALUE, value);
+        put_number(&mut buffer, tag::LEASE, lease);
+        let encoded = buffer.freeze();
+        Self {
+            key: cut(&encoded, key_at),
+            value: cut(&encoded, value_at),
             create_revision,
             mod_revision,
             version,
-            value: Bytes::copy_from_slice(value),
             lease,
-        };
-        Self::from_message(message)
+            slot: Slot::new(),
+            encoded,
+        }
     }
 
     /// The mark that `key` was deleted at `mod_revision`.
     #[must_use]
-    pub fn tombstone(key: Bytes, mod_revision: i64) -> Self {
-        Self::from_message(KeyValue {
-            key,
-            mod_revision,
-            ..KeyValue::default()
-        })
+    pub fn tombstone(key: &[u8], mod_revision: i64) -> Self {
+        Self::new(key, &[], 0, mod_revision, 0, 0)
     }
 
     /// Reads an encoded `KeyValue`. Key and value stay parts of `encoded`.
@@ -98,38 +113,6 @@ impl Entry {
             slot: Slot::new(),
             encoded,
         })
-    }
-
-    /// Makes one allocation of the message and cuts key and value out of it, so that a live entry costs its bytes once
-    /// and keeps nothing of the request alive.
-    fn from_message(message: KeyValue) -> Self {
-        let mut buffer = BytesMut::with_capacity(message.encoded_len());
-        message.encode(&mut buffer).expect("a BytesMut grows");
-        let encoded = buffer.freeze();
-        let key_start = 1 + encoded_len_varint(message.key.len() as u64);
-        let key = cut(&encoded, key_start, message.key.len());
-        // The message ends with the value and, unless it is 0, the lease.
-        let lease_len = if message.lease == 0 {
-            0
-        } else {
-            1 + encoded_len_varint(message.lease as u64)
-        };
-        let value = cut(
-            &encoded,
-            encoded.len().saturating_sub(lease_len + message.value.len()),
-            message.value.len(),
-        );
-        debug_assert_eq!((&key, &value), (&message.key, &message.value));
-        Self {
-            key,
-            value,
-            create_revision: message.create_revision,
-            mod_revision: message.mod_revision,
-            version: message.version,
-            lease: message.lease,
-            slot: Slot::new(),
-            encoded,
-        }
     }
 
     /// Whether this marks a deletion.
@@ -158,13 +141,39 @@ impl Entry {
     }
 }
 
-/// A part of `encoded`; an empty field is not encoded at all and has no place to be cut from.
-fn cut(encoded: &Bytes, start: usize, len: usize) -> Bytes {
-    if len == 0 {
-        Bytes::new()
-    } else {
-        encoded.slice(start..start + len)
+/// The field numbers of etcd's `KeyValue`, which are written in their order.
+mod tag {
+    pub const KEY: u32 = 1;
+    pub const CREATE_REVISION: u32 = 2;
+    pub const MOD_REVISION: u32 = 3;
+    pub const VERSION: u32 = 4;
+    pub const VALUE: u32 = 5;
+    pub const LEASE: u32 = 6;
+}
+
+/// The most a `KeyValue` takes beside key and value: six tags, two lengths and four numbers.
+const FRAME_BYTES: usize = 6 + 2 * 10 + 4 * 10;
+
+/// Writes a field, unless it is empty: such a one is not there. Returns where its bytes lie.
+fn put_bytes(buffer: &mut BytesMut, tag: u32, bytes: &[u8]) -> Range<usize> {
+    if !bytes.is_empty() {
+        encode_key(tag, WireType::LengthDelimited, buffer);
+        encode_varint(bytes.len() as u64, buffer);
+        buffer.put_slice(bytes);
     }
+    buffer.len() - bytes.len()..buffer.len()
+}
+
+fn put_number(buffer: &mut BytesMut, tag: u32, number: i64) {
+    if number != 0 {
+        encode_key(tag, WireType::Varint, buffer);
+        encode_varint(number as u64, buffer);
+    }
+}
+
+/// A part of `encoded`; an empty one keeps nothing alive.
+fn cut(encoded: &Bytes, at: Range<usize>) -> Bytes {
+    if at.is_empty() { Bytes::new() } else { encoded.slice(at) }
 }
 
 /// One change of one key.
@@ -224,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_tombstone_has_key_and_revision_only() {
-        let tombstone = Entry::tombstone(Bytes::from_static(b"k"), 9);
+        let tombstone = Entry::tombstone(b"k", 9);
         assert!(tombstone.is_tombstone());
         let expected = KeyValue {
             key: Bytes::from_static(b"k"),

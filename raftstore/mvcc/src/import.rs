@@ -77,7 +77,6 @@ pub struct Imported {
 pub struct Import<'a, B: Backend> {
     backend: &'a B,
     writes: WriteBatch,
-    bytes: usize,
     last: Option<Place>,
     leases: BTreeSet<i64>,
     /// Keys whose newest version so far names a lease that is not there.
@@ -108,7 +107,6 @@ impl<'a, B: Backend> Import<'a, B> {
         Ok(Self {
             backend,
             writes: WriteBatch::new(),
-            bytes: 0,
             last: None,
             leases: BTreeSet::new(),
             orphans: BTreeMap::new(),
@@ -254,18 +252,15 @@ impl<'a, B: Backend> Import<'a, B> {
         self.put(Family::Auth, auth::WHOLE, encoding::encode(&record))
     }
 
-    fn put(&mut self, family: Family, key: impl Into<Bytes>, value: Bytes) -> Result<(), ImportError> {
-        let key = key.into();
-        self.bytes += key.len() + value.len();
+    fn put(&mut self, family: Family, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), ImportError> {
         self.writes.put(family, key, value);
-        if self.bytes >= BATCH_BYTES {
+        if self.writes.size() >= BATCH_BYTES {
             self.write()?;
         }
         Ok(())
     }
 
     fn write(&mut self) -> Result<(), ImportError> {
-        self.bytes = 0;
         Ok(self.backend.write(&std::mem::take(&mut self.writes))?)
     }
 
@@ -332,7 +327,7 @@ mod tests {
     }
 
     fn at(revision: i64, sub: i64, tombstone: bool) -> Bytes {
-        rev_key(Place { revision, sub }, tombstone)
+        rev_key(Place { revision, sub }, tombstone).into()
     }
 
     fn ending(compacted: i64, bump: i64) -> Ending<'static> {

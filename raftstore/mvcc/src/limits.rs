@@ -10,4 +10,4 @@ pub const TXN_OPERATIONS_MAX: usize = 128;
 pub(crate) const WALK_BEFORE_SEEK_MAX: usize = 16;
 
 /// Entries of a leaf of the index, and children of a branch. More make a shallower tree, and a change copy more.
-pub(crate) const INDEX_FANOUT: usize = 32;
+pub(crate) const INDEX_FANOUT: usize = 16;

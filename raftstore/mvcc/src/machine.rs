@@ -134,7 +134,7 @@ impl<B: Backend> Machine<B> {
         self.begin(id)?;
         let mut writes = WriteBatch::new();
         for (name, value) in records {
-            writes.put(Family::Meta, encoding::record_key(name), value.clone());
+            writes.put(Family::Meta, encoding::record_key(name), value);
         }
         self.commit(id, writes)
     }

@@ -31,10 +31,11 @@ impl Tables {
         for op in batch.ops() {
             match op {
                 WriteOp::Put { family, key, value } => {
-                    self.0[*family as usize].insert(key.clone(), value.clone());
+                    let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+                    self.0[family as usize].insert(key, value);
                 }
                 WriteOp::Delete { family, key } => {
-                    self.0[*family as usize].remove::<[u8]>(key);
+                    self.0[family as usize].remove::<[u8]>(key);
                 }
             }
         }

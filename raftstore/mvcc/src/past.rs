@@ -103,7 +103,7 @@ pub(crate) fn decode(key: &[u8], row: bytes::Bytes) -> Result<Arc<Entry>, Fault>
     let (place, tombstone) = parse_rev_key(key)?;
     let entry = Entry::decode(row).map_err(|error| Fault::corrupt(Family::Rev, key, error.to_string()))?;
     Ok(Arc::new(if tombstone {
-        Entry::tombstone(entry.key, place.revision)
+        Entry::tombstone(&entry.key, place.revision)
     } else {
         entry
     }))

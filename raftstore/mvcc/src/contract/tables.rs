@@ -4,7 +4,7 @@ use super::Lab;
 use crate::{Backend, Direction, FAMILIES, Family, LogId, Rows, Step, WriteBatch, encoding};
 
 pub(super) fn put(batch: &mut WriteBatch, family: Family, key: &str, value: &str) {
-    batch.put(family, key.as_bytes().to_vec(), value.as_bytes().to_vec());
+    batch.put(family, key, value);
 }
 
 pub(super) fn get(rows: &impl Rows, family: Family, key: &str) -> Option<String> {

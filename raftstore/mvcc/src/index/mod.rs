@@ -4,8 +4,8 @@
 //! nothing else, so that readers keep what they look at and never block. Counting and finding the n-th key cost a descent, which
 //! makes a count, and a page of a long list, independent of how long the list is.
 //!
-//! Leaves hold the entries alone, and compare by the entries' own keys: a copied leaf costs a counter an entry. Branches hold the
-//! shortest keys that tell their children apart, which are copies: a part of an entry's bytes would keep its value alive.
+//! Leaves hold the entries alone, whose keys are their own: a copied leaf costs a counter an entry. Branches hold the shortest keys
+//! that tell their children apart, which are copies: a part of an entry's bytes would keep its value alive.
 //!
 //! Left out: anything that walks two trees at once.
 
@@ -38,10 +38,7 @@ impl Index {
 
     /// The entry of a key.
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Arc<Entry>> {
-        let leaf = self.root.leaf_of(key);
-        leaf.binary_search_by(|entry| entry.key[..].cmp(key))
-            .ok()
-            .map(|at| &leaf[at])
+        self.root.get(key)
     }
 
     /// Adds an entry, and returns the one of the same key that it replaced.

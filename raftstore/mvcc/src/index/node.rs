@@ -1,4 +1,8 @@
 //! The tree's nodes: how they are searched, split and joined.
+//!
+//! A node keeps, beside what it holds, the eight bytes in which its keys differ first: a search compares those, which lie
+//! together, and looks at a key itself only where they are the same. Which eight is known from the keys at which parents tell the
+//! node apart from its neighbours: what those begin with in common, all keys that belong here begin with.
 
 use std::sync::Arc;
 
@@ -10,8 +14,6 @@ use crate::limits::INDEX_FANOUT as FANOUT;
 /// Two neighbours that hold no more than this together become one: nodes stay at least three eighths full on average, and one
 /// that was just joined is not split by the next insert.
 const JOINED: usize = FANOUT * 3 / 4;
-
-pub(super) type Leaf = ArrayVec<Arc<Entry>, FANOUT>;
 
 /// A leaf or a branch. All leaves are as deep.
 #[derive(Clone)]
@@ -26,9 +28,18 @@ impl Default for Node {
     }
 }
 
+/// A node of entries, in key order. Empty only as the root.
+#[derive(Clone, Default)]
+pub(super) struct Leaf {
+    heads: Heads,
+    entries: ArrayVec<Arc<Entry>, FANOUT>,
+}
+
 /// A node with others below it, at least one while it is part of a tree.
 #[derive(Clone)]
 pub(super) struct Branch {
+    /// Of the children's beginnings.
+    heads: Heads,
     children: ArrayVec<Child, FANOUT>,
 }
 
@@ -40,6 +51,14 @@ struct Child {
     /// Keys below.
     keys: usize,
     node: Node,
+}
+
+/// Of each key in a node, the eight bytes behind what all keys that belong there begin with; shorter ones end in zeroes.
+#[derive(Clone, Default)]
+struct Heads {
+    /// How many bytes all of them begin with.
+    skipped: usize,
+    heads: ArrayVec<u64, FANOUT>,
 }
 
 /// The right part of a node that was split, and what its keys begin with.
@@ -54,24 +73,20 @@ pub(super) struct Inserted {
     pub split: Option<Split>,
 }
 
+/// How many bytes two keys begin with in common.
+fn common(left: &[u8], right: &[u8]) -> usize {
+    left.iter().zip(right).take_while(|(left, right)| left == right).count()
+}
+
 /// The shortest key that is more than `left` and at most `right`, of which `left` is the smaller.
 fn between(left: &[u8], right: &[u8]) -> Arc<[u8]> {
-    let common = left.iter().zip(right).take_while(|(left, right)| left == right).count();
-    right[..right.len().min(common + 1)].into()
+    right[..right.len().min(common(left, right) + 1)].into()
 }
 
-fn place(leaf: &Leaf, key: &[u8]) -> Result<usize, usize> {
-    leaf.binary_search_by(|entry| entry.key[..].cmp(key))
-}
-
-/// Cuts what is too many for one node in two, and says where. A node that grows at its end stays full: keys often come in order.
-fn cut(at: usize) -> usize {
-    if at == FANOUT { FANOUT } else { FANOUT / 2 }
-}
-
-/// Inserts into a full node by splitting it; returns the right part.
+/// Inserts into a full node by splitting it; returns the right part. A node that grows at its end stays full: keys often come in
+/// order.
 fn insert_split<T>(left: &mut ArrayVec<T, FANOUT>, at: usize, item: T) -> ArrayVec<T, FANOUT> {
-    let cut = cut(at);
+    let cut = if at == FANOUT { FANOUT } else { FANOUT / 2 };
     let mut right: ArrayVec<T, FANOUT> = left.drain(cut..).collect();
     if at < cut {
         left.insert(at, item);
@@ -81,26 +96,72 @@ fn insert_split<T>(left: &mut ArrayVec<T, FANOUT>, at: usize, item: T) -> ArrayV
     right
 }
 
+impl Heads {
+    fn of<'a>(skipped: usize, keys: impl Iterator<Item = &'a [u8]>) -> Self {
+        Self {
+            skipped,
+            heads: keys.map(|key| head(key, skipped)).collect(),
+        }
+    }
+
+    /// Where the keys are that cannot be told from `key` without a look at them: behind the smaller ones, before the larger.
+    fn alike(&self, key: &[u8]) -> std::ops::Range<usize> {
+        let head = head(key, self.skipped);
+        let first = self.heads.partition_point(|known| *known < head);
+        let same = self.heads[first..].iter().take_while(|known| **known == head);
+        first..first + same.count()
+    }
+
+    fn insert(&mut self, at: usize, key: &[u8]) {
+        self.heads.insert(at, head(key, self.skipped));
+    }
+}
+
+fn head(key: &[u8], skipped: usize) -> u64 {
+    let rest = key.get(skipped..).unwrap_or_default();
+    if let Some(whole) = rest.first_chunk() {
+        return u64::from_be_bytes(*whole);
+    }
+    let mut bytes = [0; 8];
+    bytes[..rest.len()].copy_from_slice(rest);
+    u64::from_be_bytes(bytes)
+}
+
 impl Node {
     fn keys(&self) -> usize {
         match self {
-            Self::Leaf(leaf) => leaf.len(),
+            Self::Leaf(leaf) => leaf.entries.len(),
             Self::Branch(branch) => branch.children.iter().map(|child| child.keys).sum(),
         }
     }
 
     fn slots(&self) -> usize {
         match self {
-            Self::Leaf(leaf) => leaf.len(),
+            Self::Leaf(leaf) => leaf.entries.len(),
             Self::Branch(branch) => branch.children.len(),
         }
     }
 
-    pub(super) fn leaf_of(&self, key: &[u8]) -> &Leaf {
+    fn skipped(&self) -> usize {
+        match self {
+            Self::Leaf(leaf) => leaf.heads.skipped,
+            Self::Branch(branch) => branch.heads.skipped,
+        }
+    }
+
+    /// A key that lies below.
+    fn some_key(&self) -> &[u8] {
+        match self {
+            Self::Leaf(leaf) => leaf.entries.first().map_or(&[], |entry| &entry.key),
+            Self::Branch(branch) => branch.children[0].node.some_key(),
+        }
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Option<&Arc<Entry>> {
         let mut node = self;
         loop {
             match node {
-                Self::Leaf(leaf) => return leaf,
+                Self::Leaf(leaf) => return leaf.place(key).ok().map(|at| &leaf.entries[at]),
                 Self::Branch(branch) => node = &branch.children[branch.child_of(key)].node,
             }
         }
@@ -110,7 +171,7 @@ impl Node {
         let mut node = self;
         loop {
             match node {
-                Self::Leaf(leaf) => return (leaf, rank),
+                Self::Leaf(leaf) => return (&leaf.entries, rank),
                 Self::Branch(branch) => {
                     let mut children = branch.children.iter();
                     let child = children.find(|child| {
@@ -128,7 +189,7 @@ impl Node {
         let (mut node, mut before) = (self, 0);
         loop {
             match node {
-                Self::Leaf(leaf) => return before + place(leaf, key).unwrap_or_else(|at| at),
+                Self::Leaf(leaf) => return before + leaf.place(key).unwrap_or_else(|at| at),
                 Self::Branch(branch) => {
                     let at = branch.child_of(key);
                     before += branch.children[..at].iter().map(|child| child.keys).sum::<usize>();
@@ -140,7 +201,7 @@ impl Node {
 
     pub(super) fn insert(&mut self, entry: Arc<Entry>) -> Inserted {
         match self {
-            Self::Leaf(leaf) => insert_leaf(Arc::make_mut(leaf), entry),
+            Self::Leaf(leaf) => Arc::make_mut(leaf).insert(entry),
             Self::Branch(branch) => Arc::make_mut(branch).insert(entry),
         }
     }
@@ -150,8 +211,10 @@ impl Node {
     pub(super) fn remove(&mut self, key: &[u8]) -> Option<Arc<Entry>> {
         match self {
             Self::Leaf(leaf) => {
-                let at = place(leaf, key).ok()?;
-                Some(Arc::make_mut(leaf).remove(at))
+                let at = leaf.place(key).ok()?;
+                let leaf = Arc::make_mut(leaf);
+                leaf.heads.heads.remove(at);
+                Some(leaf.entries.remove(at))
             }
             Self::Branch(branch) => Arc::make_mut(branch).remove(key),
         }
@@ -165,56 +228,105 @@ impl Node {
         }
     }
 
-    /// Takes over everything of the right neighbour, which begins with `from`.
+    /// Sets how many bytes all keys that belong here begin with in common.
+    fn skip(&mut self, skipped: usize) {
+        if skipped != self.skipped() {
+            match self {
+                Self::Leaf(leaf) => Arc::make_mut(leaf).skip(skipped),
+                Self::Branch(branch) => Arc::make_mut(branch).skip(skipped),
+            }
+        }
+    }
+
+    /// Takes over everything of the right neighbour. Neither is empty.
     fn join(&mut self, right: Child) {
+        let skipped = self.skipped().min(right.node.skipped());
+        let skipped = skipped.min(common(self.some_key(), &right.from));
         match (self, right.node) {
-            (Self::Leaf(left), Self::Leaf(right)) => Arc::make_mut(left).extend(Arc::unwrap_or_clone(right)),
+            (Self::Leaf(left), Self::Leaf(right)) => {
+                let left = Arc::make_mut(left);
+                left.entries.extend(Arc::unwrap_or_clone(right).entries);
+                left.skip(skipped);
+            }
             (Self::Branch(left), Self::Branch(below)) => {
                 let mut children = Arc::unwrap_or_clone(below).children;
                 // Its first child was told apart by what told the branches apart.
                 children[0].from = right.from;
-                Arc::make_mut(left).children.extend(children);
+                let left = Arc::make_mut(left);
+                left.children.extend(children);
+                left.skip(skipped);
             }
             _ => unreachable!("all leaves are as deep"),
         }
     }
 }
 
-fn insert_leaf(leaf: &mut Leaf, entry: Arc<Entry>) -> Inserted {
-    let mut inserted = Inserted {
-        replaced: None,
-        split: None,
-    };
-    match place(leaf, &entry.key) {
-        Ok(at) => inserted.replaced = Some(std::mem::replace(&mut leaf[at], entry)),
-        Err(at) if leaf.is_full() => {
-            let right = insert_split(leaf, at, entry);
-            inserted.split = Some(Split {
-                from: between(&leaf[leaf.len() - 1].key, &right[0].key),
-                node: Node::Leaf(Arc::new(right)),
-            });
-        }
-        Err(at) => leaf.insert(at, entry),
+impl Leaf {
+    fn place(&self, key: &[u8]) -> Result<usize, usize> {
+        let alike = self.heads.alike(key);
+        let first = alike.start;
+        let found = self.entries[alike].binary_search_by(|entry| entry.key[..].cmp(key));
+        found.map(|at| first + at).map_err(|at| first + at)
     }
-    inserted
+
+    fn skip(&mut self, skipped: usize) {
+        self.heads = Heads::of(skipped, self.entries.iter().map(|entry| &entry.key[..]));
+    }
+
+    fn insert(&mut self, entry: Arc<Entry>) -> Inserted {
+        let mut inserted = Inserted {
+            replaced: None,
+            split: None,
+        };
+        match self.place(&entry.key) {
+            Ok(at) => inserted.replaced = Some(std::mem::replace(&mut self.entries[at], entry)),
+            Err(at) if self.entries.is_full() => {
+                let mut right = Self {
+                    entries: insert_split(&mut self.entries, at, entry),
+                    heads: Heads::default(),
+                };
+                right.skip(self.heads.skipped);
+                self.skip(self.heads.skipped);
+                inserted.split = Some(Split {
+                    from: between(&self.entries[self.entries.len() - 1].key, &right.entries[0].key),
+                    node: Node::Leaf(Arc::new(right)),
+                });
+            }
+            Err(at) => {
+                self.heads.insert(at, &entry.key);
+                self.entries.insert(at, entry);
+            }
+        }
+        inserted
+    }
 }
 
 impl Branch {
     /// A root above the two parts of the old one.
     pub(super) fn root(left: Node, right: Split) -> Node {
-        let keys = left.keys();
         let first = Child {
             from: Arc::default(),
-            keys,
+            keys: left.keys(),
             node: left,
         };
-        Node::Branch(Arc::new(Self {
-            children: [first, right.into()].into_iter().collect(),
-        }))
+        Node::Branch(Arc::new(Self::of([first, right.into()].into_iter().collect(), 0)))
+    }
+
+    fn of(children: ArrayVec<Child, FANOUT>, skipped: usize) -> Self {
+        let heads = Heads::of(skipped, children.iter().map(|child| &*child.from));
+        Self { heads, children }
+    }
+
+    fn skip(&mut self, skipped: usize) {
+        self.heads = Heads::of(skipped, self.children.iter().map(|child| &*child.from));
     }
 
     fn child_of(&self, key: &[u8]) -> usize {
-        self.children[1..].partition_point(|child| *child.from <= *key)
+        let alike = self.heads.alike(key);
+        // The first child begins wherever the branch does, whatever its head says.
+        let first = alike.start.max(1);
+        let behind = &self.children[first..alike.end.max(first)];
+        first + behind.partition_point(|child| *child.from <= *key) - 1
     }
 
     fn insert(&mut self, entry: Arc<Entry>) -> Inserted {
@@ -225,21 +337,34 @@ impl Branch {
             child.keys += usize::from(replaced.is_none());
             return Inserted { replaced, split: None };
         };
-        let right = Child::from(right);
-        child.keys = child.keys + 1 - right.keys;
-        if !self.children.is_full() {
+        let right = self.narrow(at, right.into());
+        let split = if self.children.is_full() {
+            let children = insert_split(&mut self.children, at + 1, right);
+            self.skip(self.heads.skipped);
+            Some(Split {
+                from: children[0].from.clone(),
+                node: Node::Branch(Arc::new(Self::of(children, self.heads.skipped))),
+            })
+        } else {
+            self.heads.insert(at + 1, &right.from);
             self.children.insert(at + 1, right);
-            return Inserted { replaced, split: None };
-        }
-        let children = insert_split(&mut self.children, at + 1, right);
-        let split = Split {
-            from: children[0].from.clone(),
-            node: Node::Branch(Arc::new(Self { children })),
+            None
         };
-        Inserted {
-            replaced,
-            split: Some(split),
+        Inserted { replaced, split }
+    }
+
+    /// The two parts of a child that was split have less between their ends, which are known unless the branch ends there, too.
+    fn narrow(&mut self, at: usize, mut right: Child) -> Child {
+        let until = self.children.get(at + 1).map(|next| next.from.clone());
+        let left = &mut self.children[at];
+        left.keys = left.keys + 1 - right.keys;
+        if at > 0 {
+            left.node.skip(common(&left.from, &right.from).max(left.node.skipped()));
         }
+        if let Some(until) = until {
+            right.node.skip(common(&right.from, &until).max(right.node.skipped()));
+        }
+        right
     }
 
     fn remove(&mut self, key: &[u8]) -> Option<Arc<Entry>> {
@@ -254,7 +379,7 @@ impl Branch {
     /// Drops a child that lost its last key, and joins one that lost another with a neighbour, if both fit into one.
     fn tidy(&mut self, at: usize) {
         if self.children[at].keys == 0 {
-            self.children.remove(at);
+            self.take(at);
             return;
         }
         let fits = |left: usize| {
@@ -264,10 +389,15 @@ impl Branch {
         let Some(left) = fits(at).or_else(|| at.checked_sub(1).and_then(fits)) else {
             return;
         };
-        let right = self.children.remove(left + 1);
+        let right = self.take(left + 1);
         let child = &mut self.children[left];
         child.keys += right.keys;
         child.node.join(right);
+    }
+
+    fn take(&mut self, at: usize) -> Child {
+        self.heads.heads.remove(at);
+        self.children.remove(at)
     }
 }
 
@@ -287,19 +417,22 @@ impl Node {
     pub(super) fn check(&self, from: &[u8], until: Option<&[u8]>) -> usize {
         match self {
             Self::Leaf(leaf) => {
-                assert!(leaf.windows(2).all(|pair| pair[0].key < pair[1].key), "keys in order");
-                assert!(leaf.iter().all(|entry| entry.key[..] >= *from), "nothing before its beginning");
-                assert!(
-                    leaf.iter().all(|entry| until.is_none_or(|until| entry.key[..] < *until)),
-                    "nothing behind its end"
-                );
+                let keys: Vec<&[u8]> = leaf.entries.iter().map(|entry| &entry.key[..]).collect();
+                assert!(keys.windows(2).all(|pair| pair[0] < pair[1]), "keys in order");
+                assert!(keys.iter().all(|key| **key >= *from), "nothing before its beginning");
+                let ended = keys.iter().all(|key| until.is_none_or(|until| **key < *until));
+                assert!(ended, "nothing behind its end");
+                leaf.heads.check(&keys);
                 1
             }
             Self::Branch(branch) => {
                 let children = &branch.children;
                 assert!(!children.is_empty());
+                let froms: Vec<&[u8]> = children.iter().map(|child| &*child.from).collect();
+                branch.heads.check(&froms[1..]);
                 let depths = children.iter().enumerate().map(|(at, child)| {
                     assert_eq!(child.keys, child.node.keys(), "counts are right");
+                    assert_ne!(child.keys, 0, "what is empty was dropped");
                     let from = if at == 0 { from } else { &child.from };
                     let until = children.get(at + 1).map_or(until, |next| Some(&*next.from));
                     child.node.check(from, until)
@@ -314,8 +447,29 @@ impl Node {
     /// The leaves' lengths, in order.
     pub(super) fn leaves(&self) -> Vec<usize> {
         match self {
-            Self::Leaf(leaf) => vec![leaf.len()],
+            Self::Leaf(leaf) => vec![leaf.entries.len()],
             Self::Branch(branch) => branch.children.iter().flat_map(|child| child.node.leaves()).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+impl Heads {
+    /// Checks the heads of the last `keys.len()` of what the node holds.
+    fn check(&self, keys: &[&[u8]]) {
+        assert!(self.heads.len() - keys.len() <= 1);
+        let heads = &self.heads[self.heads.len() - keys.len()..];
+        assert!(
+            heads.iter().eq(keys
+                .iter()
+                .map(|key| head(key, self.skipped))
+                .collect::<Vec<_>>()
+                .iter())
+        );
+        let beginning = keys.first().map(|key| &key[..self.skipped]);
+        assert!(
+            keys.iter().all(|key| Some(&key[..self.skipped]) == beginning),
+            "all begin alike"
+        );
     }
 }
