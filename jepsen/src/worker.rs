@@ -1,6 +1,7 @@
 //! A worker: one logical process after another against one member, an operation at a time.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use checker::What;
@@ -21,6 +22,8 @@ pub(crate) struct Worker<C, R> {
     pub(crate) client: Client,
     pub(crate) random: StdRng,
     target: Target,
+    /// All members'.
+    targets: Arc<[Target]>,
     recorder: Recorder<C, R>,
     deadline: Instant,
     /// Mean pause between two operations of this worker.
@@ -48,9 +51,10 @@ where
         index: usize,
         first: usize,
         pace: &Pace,
-        target: Target,
+        targets: Arc<[Target]>,
         recorder: Recorder<C, R>,
     ) -> anyhow::Result<Self> {
+        let target = targets[index % pace.members].clone();
         Ok(Worker {
             index,
             workers: pace.workers,
@@ -59,6 +63,7 @@ where
             client: target.connect()?,
             random: StdRng::seed_from_u64(pace.seed.wrapping_mul(0x9e37_79b9).wrapping_add(index as u64)),
             target,
+            targets,
             recorder,
             deadline: pace.deadline,
             pause: Duration::from_secs_f64(pace.workers as f64 / pace.rate),
@@ -78,6 +83,11 @@ where
     /// A new client of the Kubernetes API of this worker's member.
     pub(crate) fn api(&self) -> Api {
         Api::new(&self.target)
+    }
+
+    /// A new client of the Kubernetes API of the member that comes so many places behind this worker's own.
+    pub(crate) fn api_further(&self, places: usize) -> Api {
+        Api::new(&self.targets[(self.index + places) % self.members])
     }
 
     /// Waits until the next operation is due; false when the test's time is over.

@@ -1,4 +1,7 @@
 //! A fake node: it is ready, and runs Pods by saying so. What it runs, and when, is written down.
+//!
+//! It goes on to the next member when one does not answer, as a node's balancer does: nobody else ends the Pods of a node whose
+//! only member is damaged for good.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -32,6 +35,7 @@ pub(super) async fn run(pods: &Pods, worker: Worker<Call, Return>) {
         index: worker.index,
     };
     let mut api = worker.api();
+    let mut places = 0;
     let mut renewed: Option<Instant> = None;
     while !pods.is_over() {
         if renewed.is_none_or(|at| at.elapsed() > RENEW) && node.register(&mut api).await.is_ok() {
@@ -41,7 +45,8 @@ pub(super) async fn run(pods: &Pods, worker: Worker<Call, Return>) {
             pods.saw_pods(&list);
             let _ = tokio::time::timeout(OPERATION_TIMEOUT * 2, node.sync(pods, &mut api, &list)).await;
         } else {
-            api = worker.api();
+            places += 1;
+            api = worker.api_further(places);
         }
         tokio::time::sleep(LOOK).await;
     }
