@@ -23,7 +23,8 @@ pub const SECTOR_BYTES: usize = 512;
 #[derive(Debug, Default)]
 struct Content {
     bytes: Volatile,
-    /// End of what was written before the last syncs, newest first: below the oldest, a later batch calls the bytes synced.
+    /// End of what was written before the last syncs that had something to sync, newest first: below the oldest, a later batch
+    /// calls the bytes synced.
     marks: [usize; 3],
     written: usize,
 }
@@ -385,7 +386,10 @@ impl DiskFile for SimulatedFile {
         let mut content = self.content.lock();
         content.bytes.sync();
         let marks = content.marks;
-        content.marks = [content.written, marks[0], marks[1]];
+        // A sync of nothing is followed by no batch that could tell of it.
+        if content.written > marks[0] {
+            content.marks = [content.written, marks[0], marks[1]];
+        }
         Ok(())
     }
 }

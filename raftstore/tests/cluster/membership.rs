@@ -1,8 +1,11 @@
 //! Members come and go while the cluster works.
 
-use raftstore::{Error, MembershipRefusal};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::harness::{Cluster, eventually, get, write};
+use raftstore::{Error, MembershipRefusal, Store};
+
+use crate::harness::{Cluster, eventually, get, put, read_all, write};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_member_becomes_three_and_any_one_may_then_fail() {
@@ -27,6 +30,71 @@ async fn one_member_becomes_three_and_any_one_may_then_fail() {
     write(&cluster.store(leader), "after", "x").await;
     cluster.start_member(0).await;
     assert_eq!(get(&cluster.store(0), "after", false).await.unwrap(), Some("x".into()));
+}
+
+/// Writes a counter up and reads it back until told to stop; no read may fail or be stale. Gives the last number acknowledged.
+async fn count(store: Store, stop: Arc<AtomicBool>, counted: Arc<AtomicU64>) -> u64 {
+    let mut last = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let next = last + 1;
+        // One of unknown outcome is followed by the same again.
+        if put(&store, "counter", &next.to_string()).await.is_ok() {
+            last = next;
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+        let read = get(&store, "counter", false).await.expect("a linearizable read is answered");
+        let read: u64 = read.map_or(0, |number| number.parse().expect("a number"));
+        assert!(read == last || read == next, "{read} is read after {last} was acknowledged");
+    }
+    last
+}
+
+async fn more(counted: &AtomicU64) {
+    let target = counted.load(Ordering::Relaxed) + 20;
+    eventually("writes go on", async || {
+        (counted.load(Ordering::Relaxed) >= target).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_grows_to_five_and_shrinks_to_three_while_clients_write_and_read() {
+    let mut cluster = Cluster::start(1).await;
+    let (stop, counted) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let client = tokio::spawn(count(cluster.store(0), stop.clone(), counted.clone()));
+    for voters in 2..=5 {
+        more(&counted).await;
+        cluster.add(0, false).await;
+        cluster.wait_for_voters(0, voters).await;
+    }
+    more(&counted).await;
+    // The first one, at which the client is, stays. Whether one that goes leads is left to chance, the last time it is made so.
+    for (gone, voters) in [(4, 4), (3, 3)] {
+        let id = cluster.hosts[gone].id;
+        if voters == 3 {
+            eventually("the member that goes leads", async || {
+                cluster.store(0).transfer_leadership(id).await.ok()
+            })
+            .await;
+        }
+        eventually("the member is removed", async || {
+            match cluster.store(0).remove_member(id).await {
+                Ok(()) | Err(Error::Membership(MembershipRefusal::NotFound)) => Some(()),
+                Err(_) => None,
+            }
+        })
+        .await;
+        cluster.wait_for_voters(0, voters).await;
+        more(&counted).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let last = client.await.expect("the client saw nothing wrong");
+    for index in 0..3 {
+        let view = read_all(&cluster.store(index)).await;
+        let counter = view.get(b"counter").expect("it was written");
+        let counter: u64 = std::str::from_utf8(&counter.value).unwrap().parse().unwrap();
+        assert!(counter == last || counter == last + 1, "member {index} has {counter}, not {last}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
