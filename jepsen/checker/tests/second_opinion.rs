@@ -79,7 +79,11 @@ fn agree<M: Model + Default>(
         if seed % 2 == 1 {
             spoil(&mut random, &mut history);
         }
-        *if agreed::<M>(&history, &seed) { &mut valid } else { &mut invalid } += 1;
+        *if agreed::<M>(&history, &seed) {
+            &mut valid
+        } else {
+            &mut invalid
+        } += 1;
     }
     assert!(valid >= HISTORIES / 2, "what was not spoiled is valid: {valid}");
     assert!(invalid >= HISTORIES / 8, "only {invalid} were found to be spoiled");
@@ -128,7 +132,11 @@ fn another_search_says_the_same_of_transactions_over_several_keys() {
 }
 
 /// What such registers answer.
-fn told(before: &<txn::Registers as Model>::State, call: &txn::Call, _: &<txn::Registers as Model>::State) -> txn::Return {
+fn told(
+    before: &<txn::Registers as Model>::State,
+    call: &txn::Call,
+    _: &<txn::Registers as Model>::State,
+) -> txn::Return {
     let committed = call.guards.iter().all(|(key, value)| before.get(key) == value.as_ref());
     let (mut now, mut reads) = (before.clone(), Vec::new());
     for step in call.steps.iter().filter(|_| committed) {
