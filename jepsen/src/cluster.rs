@@ -20,6 +20,8 @@ use crate::network::Network;
 
 /// What proreus says when a member's state was replaced by a snapshot.
 const SNAPSHOT_INSTALLED: &str = "installed a snapshot from the leader";
+/// And when what came of one was damaged.
+const SNAPSHOT_REFUSED: &str = "refused a snapshot that is damaged";
 /// Lines of its log that are shown of a member that ended.
 const LOG_LINES: usize = 2;
 
@@ -230,6 +232,11 @@ impl Cluster {
         self.state(member).damaged = true;
     }
 
+    /// Nothing was damaged after all.
+    pub(crate) fn undamaged(&self, member: usize) {
+        self.state(member).damaged = false;
+    }
+
     pub(crate) fn disk_fails(&self, member: usize, fails: bool) {
         self.state(member).disk_fails = fails;
     }
@@ -330,10 +337,17 @@ impl Cluster {
 
     /// How often the members' logs tell of a snapshot that was installed.
     pub(crate) fn snapshots_installed(&self) -> usize {
+        self.said(SNAPSHOT_INSTALLED)
+    }
+
+    /// How often they tell of one that was damaged and not installed.
+    pub(crate) fn snapshots_refused(&self) -> usize {
+        self.said(SNAPSHOT_REFUSED)
+    }
+
+    fn said(&self, what: &str) -> usize {
         let said = |member| std::fs::read_to_string(self.log(member)).unwrap_or_default();
-        (0..self.len())
-            .map(|member| said(member).matches(SNAPSHOT_INSTALLED).count())
-            .sum()
+        (0..self.len()).map(|member| said(member).matches(what).count()).sum()
     }
 
     /// The member that leads, as the members themselves say; of several, that of the latest term.

@@ -103,6 +103,7 @@ async fn run<W: Workload>(args: &TestArgs) -> anyhow::Result<Done<W>> {
     tokio::time::sleep_until(deadline.into()).await;
     heal(&cluster).await;
     let recovered = cluster.healthy().await;
+    let calm_from_ns = recovered.is_ok().then(|| start.elapsed().as_nanos() as u64);
     if !W::WORKS_TO_THE_END {
         join(&mut workers, LAST_OPERATION).await;
     }
@@ -122,6 +123,8 @@ async fn run<W: Workload>(args: &TestArgs) -> anyhow::Result<Done<W>> {
         ends: cluster.ends(),
         complaints: cluster.complaints(),
         snapshots: cluster.snapshots_installed(),
+        refused: cluster.snapshots_refused(),
+        calm_from_ns,
         recovered: recovered
             .map(|time| time.as_millis() as u64)
             .map_err(|error| format!("{error:#}")),
@@ -223,7 +226,13 @@ fn judge<W: Workload>(
     (workload, history): Judged<'_, W>,
 ) -> anyhow::Result<Vec<Verdict>> {
     let begun = Instant::now();
-    let mut verdicts = workload.check(history, summary.nemesis.is_empty())?;
+    // Without faults it was calm from the beginning.
+    let calm_from_ns = if summary.nemesis.is_empty() {
+        Some(0)
+    } else {
+        summary.calm_from_ns
+    };
+    let mut verdicts = workload.check(history, calm_from_ns)?;
     eprintln!("judged in {:.1?}", begun.elapsed());
     verdicts.push(activity(history)?);
     verdicts.push(faults(summary));
@@ -319,6 +328,12 @@ fn processes(ends: &[End]) -> Verdict {
 fn beside(summary: &Summary) -> Verdict {
     let mut verdict = Verdict::valid("beside");
     verdict.note(format!("{} snapshots installed", summary.snapshots));
+    if summary.refused > 0 {
+        verdict.note(format!(
+            "{} snapshots refused because they were damaged",
+            summary.refused
+        ));
+    }
     for complaint in &summary.complaints {
         verdict.broken(Anomaly::new("seen-beside", complaint.clone(), []));
     }

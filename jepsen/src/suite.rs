@@ -19,7 +19,7 @@ use crate::nemesis::Fault;
 use crate::report::Summary;
 
 /// Faults that are tried together, beside none at all.
-const FAULTS: [&[Fault]; 13] = [
+const FAULTS: [&[Fault]; 16] = [
     &[Fault::Kill, Fault::Pause, Fault::Partition],
     &[Fault::Partition, Fault::MoveLeader, Fault::Compact],
     &[Fault::Members, Fault::Kill],
@@ -34,6 +34,10 @@ const FAULTS: [&[Fault]; 13] = [
     &[Fault::Lag, Fault::Members],
     // What is away while much is written leaves tables on disk, and is sent a snapshot: bits of those flip, too.
     &[Fault::Lag, Fault::Corrupt],
+    &[Fault::CorruptSnapshot, Fault::Partition],
+    // What is broken alone in the sets above, together with what it mixes with.
+    &[Fault::Corrupt, Fault::Partition, Fault::Delay],
+    &[Fault::Full, Fault::Kill, Fault::Partition],
 ];
 
 const WORKLOADS: [Workload; 11] = [
@@ -63,7 +67,7 @@ struct Case {
 /// others; one test of three has five members.
 fn case(number: u64) -> Case {
     let workload = WORKLOADS[(number % WORKLOADS.len() as u64) as usize];
-    // 11 workloads and 13 sets of faults have no common divisor: after 143 tests every pair was made.
+    // 11 workloads and 16 sets of faults have no common divisor: after 176 tests every pair was made.
     let (round, set) = (number / FAULTS.len() as u64, number % FAULTS.len() as u64);
     let nemesis = FAULTS[set as usize].to_vec();
     Case {

@@ -1,13 +1,15 @@
 //! Leases: a key lives at least as long as its lease was promised, not much longer, and never comes back.
 //!
 //! The only checker of safety that uses the recorder's clock: a lease's time runs from the moment the server handled the
-//! grant or renewal, which is not before it was asked. Finds `expired-early`, `resurrected`, `outlived-revoke`, and, given how
-//! late an expiry may be under the faults of the test, `overdue`.
+//! grant or renewal, which is not before it was asked. Finds `expired-early`, `resurrected`, `outlived-revoke`, and, given from
+//! when on nothing was broken, `overdue`.
+//!
+//! Faults leave no bound on the end of a lease: each new leader gives every lease its whole time once more (etcd's
+//! `lessor.Promote`), and while nobody leads none ends. Once the last fault is healed and all members answer, each lease has at
+//! most its whole time left, and what a change of leaders may add to it: that is what the slack is for.
 //!
 //! # Left out
-//! `overdue` in tests with faults. Each new leader gives every lease its whole time once more (etcd's `lessor.Promote`), and
-//! while nobody leads none ends, so that only the time since the last fault was healed bounds anything. A history does not
-//! tell that time, and the last reads follow on it at once: any bound that accuses nobody would judge nothing.
+//! A lease with a grant or a renewal of unknown outcome, which may take effect at any later time, is never overdue.
 
 use std::collections::BTreeMap;
 
@@ -40,8 +42,17 @@ type Op = Operation<Call, Return>;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// `overdue_ns`: how long after its time a lease may live on; `None` when the faults of the test leave no bound.
-pub fn check(operations: &[Op], overdue_ns: Option<u64>) -> Verdict {
+/// When a lease is overdue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overdue {
+    /// From when on nothing was broken, and all members answered.
+    pub calm_from_ns: u64,
+    /// How long a lease may live on after its time, which began with its last renewal or the calm, whichever was later.
+    pub slack_ns: u64,
+}
+
+/// `overdue` is `None` when nothing bounds the end of a lease, as the faults of the test were never healed.
+pub fn check(operations: &[Op], overdue: Option<Overdue>) -> Verdict {
     let mut verdict = Verdict::valid("lease");
     let mut leases: BTreeMap<i64, Vec<&Op>> = BTreeMap::new();
     for op in operations {
@@ -49,10 +60,8 @@ pub fn check(operations: &[Op], overdue_ns: Option<u64>) -> Verdict {
         leases.entry(lease).or_default().push(op);
     }
     for (lease, ops) in &leases {
-        for anomaly in [early(ops), back(ops), revoked(ops), overdue(ops, overdue_ns)]
-            .into_iter()
-            .flatten()
-        {
+        let late = overdue.and_then(|overdue| overdue.find(ops));
+        for anomaly in [early(ops), back(ops), revoked(ops), late].into_iter().flatten() {
             verdict.broken(Anomaly {
                 message: format!("lease {lease}: {}", anomaly.message),
                 ..anomaly
@@ -61,6 +70,10 @@ pub fn check(operations: &[Op], overdue_ns: Option<u64>) -> Verdict {
     }
     let gone = leases.values().filter(|ops| ops.iter().any(|op| is_gone(op))).count();
     verdict.note(format!("{} leases, {gone} seen gone", leases.len()));
+    if let Some(overdue) = overdue {
+        let judged = leases.values().filter(|ops| overdue.judges(ops)).count();
+        verdict.note(format!("{judged} looked at when they had to be gone"));
+    }
     verdict
 }
 
@@ -137,24 +150,38 @@ fn revoked(ops: &[&Op]) -> Option<Anomaly> {
     ))
 }
 
-/// There long after the last renewal. One of unknown outcome may take effect at any later time, so that nothing is overdue
-/// after it.
-fn overdue(ops: &[&Op], slack_ns: Option<u64>) -> Option<Anomaly> {
-    let ttl = promised(grant(ops)?)?;
-    let mut renewals = ops
-        .iter()
-        .filter(|op| matches!(op.call, Call::Grant(_) | Call::KeepAlive(_)) && !op.outcome.is_fail());
-    let last = renewals.try_fold(0, |last: u64, op| {
-        op.completed?;
-        Some(last.max(op.ended_ns?))
-    })?;
-    let limit = last + ttl * SECOND_NS + slack_ns?;
-    let late = ops
-        .iter()
-        .find(|op| matches!(op.outcome.result(), Some(Return::Present(true))) && op.invoked_ns > limit)?;
-    let message = format!(
-        "still there {} ms after its time",
-        (late.invoked_ns - limit) / 1_000_000
-    );
-    Some(Anomaly::new("overdue", message, [late.invoked]))
+impl Overdue {
+    /// After this it has to be gone. A renewal of unknown outcome may take effect at any later time, so that nothing is overdue
+    /// after one.
+    fn limit(self, ops: &[&Op]) -> Option<u64> {
+        let ttl = promised(grant(ops)?)?;
+        let mut renewals = ops
+            .iter()
+            .filter(|op| matches!(op.call, Call::Grant(_) | Call::KeepAlive(_)) && !op.outcome.is_fail());
+        let last = renewals.try_fold(self.calm_from_ns, |last: u64, op| {
+            op.completed?;
+            Some(last.max(op.ended_ns?))
+        })?;
+        Some(last + ttl * SECOND_NS + self.slack_ns)
+    }
+
+    /// Whether anybody looked when it had to be gone.
+    fn judges(self, ops: &[&Op]) -> bool {
+        let limit = self.limit(ops);
+        let looked = |op: &&Op| matches!(op.outcome.result(), Some(Return::Present(_)));
+        limit.is_some_and(|limit| ops.iter().any(|op| looked(op) && op.invoked_ns > limit))
+    }
+
+    /// There when it had to be gone.
+    fn find(self, ops: &[&Op]) -> Option<Anomaly> {
+        let limit = self.limit(ops)?;
+        let late = ops
+            .iter()
+            .find(|op| matches!(op.outcome.result(), Some(Return::Present(true))) && op.invoked_ns > limit)?;
+        let message = format!(
+            "still there {} ms after its time",
+            (late.invoked_ns - limit) / 1_000_000
+        );
+        Some(Anomaly::new("overdue", message, [late.invoked]))
+    }
 }

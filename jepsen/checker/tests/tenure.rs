@@ -20,7 +20,44 @@ mod leases {
 
     fn judge(mut ops: Vec<(u64, u64, lease::Call, lease::Return)>) -> Verdict {
         ops.insert(0, (0, 1, Grant(7), Ttl(10)));
-        lease::check(&serial(ops), Some(5 * SECOND))
+        lease::check(&serial(ops), overdue(0))
+    }
+
+    /// Five seconds of grace, in a test that was calm from this second on.
+    fn overdue(calm_from: u64) -> Option<lease::Overdue> {
+        Some(lease::Overdue {
+            calm_from_ns: calm_from * SECOND,
+            slack_ns: 5 * SECOND,
+        })
+    }
+
+    /// While nobody leads no lease ends, and whoever leads then gives each its whole time once more: it counts from the calm.
+    #[test]
+    fn after_the_last_fault_was_healed_a_lease_has_its_time_once_more_and_no_longer() {
+        let ops = |probed: u64, there: bool| {
+            let ops = vec![
+                (0, 1, Grant(7), Ttl(10)),
+                // Long after its time, in the middle of the faults.
+                (60, 60, Probe(7), Present(true)),
+                (probed, probed, Probe(7), Present(there)),
+            ];
+            serial(ops)
+        };
+        assert!(lease::check(&ops(115, true), overdue(100)).is_valid());
+        assert!(lease::check(&ops(116, false), overdue(100)).is_valid());
+        assert!(lease::check(&ops(116, true), overdue(100)).has("overdue"));
+        assert!(lease::check(&ops(116, true), None).is_valid(), "nothing was healed");
+        // A renewal after the faults is what counts, where there was one.
+        let renewed = |probed: u64| {
+            let ops = vec![
+                (0, 1, Grant(7), Ttl(10)),
+                (108, 109, KeepAlive(7), Ttl(10)),
+                (probed, probed, Probe(7), Present(true)),
+            ];
+            lease::check(&serial(ops), overdue(100))
+        };
+        assert!(renewed(124).is_valid());
+        assert!(renewed(125).has("overdue"));
     }
 
     #[test]
@@ -73,7 +110,7 @@ mod leases {
             };
             history.invoke(1, probed * SECOND, Probe(7));
             history.ok(1, probed * SECOND, Present(true));
-            lease::check(&history.operations().unwrap(), Some(5 * SECOND))
+            lease::check(&history.operations().unwrap(), overdue(0))
         };
         assert!(run(true, 16).is_valid());
         assert!(run(true, 17).has("overdue"));

@@ -118,9 +118,16 @@ fn histories_of_real_leases_pass_and_late_ones_are_overdue_without_slack() {
     let mut late = 0;
     for seed in 0..300 {
         let operations = run(seed, &Leases(clock())).operations().unwrap();
-        let verdict = lease::check(&operations, Some(5 * SECOND));
+        let overdue =
+            |slack_ns, calm_from_ns| lease::check(&operations, Some(lease::Overdue { calm_from_ns, slack_ns }));
+        let verdict = overdue(5 * SECOND, 0);
         assert!(verdict.is_valid(), "seed {seed}: {verdict:?}");
-        late += u64::from(lease::check(&operations, Some(0)).has("overdue"));
+        late += u64::from(overdue(0, 0).has("overdue"));
+        let end = operations.iter().filter_map(|op| op.ended_ns).max().unwrap_or(0);
+        assert!(
+            overdue(0, end).is_valid(),
+            "seed {seed}: nothing is late before it is calm"
+        );
     }
     assert!(late > 30, "only {late} of 300 had a late lease");
 }

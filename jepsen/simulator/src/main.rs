@@ -47,9 +47,9 @@ fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
 }
 
 fn parse_plant(text: &str) -> Result<Plant, String> {
-    let known = plant::ALL.iter().find(|(name, ..)| *name == text);
-    known.map(|(_, plant, _)| *plant).ok_or_else(|| {
-        let names: Vec<_> = plant::ALL.iter().map(|(name, ..)| *name).collect();
+    let known = plant::ALL.iter().find(|known| known.name == text);
+    known.map(|known| known.plant).ok_or_else(|| {
+        let names: Vec<_> = plant::ALL.iter().map(|known| known.name).collect();
         format!("there is no such fault; there are {}", names.join(", "))
     })
 }
@@ -120,8 +120,8 @@ fn tell(report: &Report, repeats: bool, settings: Settings) -> bool {
     }
     let failed = !repeats || report.violation.is_some();
     if failed {
-        let plant = plant::ALL.iter().find(|(_, plant, _)| Some(*plant) == settings.plant);
-        let plant = plant.map_or_else(String::new, |(name, ..)| format!(" --plant {name}"));
+        let plant = plant::ALL.iter().find(|known| Some(known.plant) == settings.plant);
+        let plant = plant.map_or_else(String::new, |known| format!(" --plant {}", known.name));
         println!(
             "  again: cargo run --release -p simulator -- --seeds {seed} --steps {}{plant} --aloud",
             settings.steps

@@ -24,21 +24,46 @@ pub enum Plant {
     UnfencedScheduler,
 }
 
-/// Every one: its name, and within how many seeds from 0 on it has to be found. Those of the store itself are there only
-/// with the feature `planted`.
-pub const ALL: &[(&str, Plant, u64)] = &[
-    ("lost-sync", Plant::LostSync, 40),
-    ("double-apply", Plant::DoubleApply, 40),
+/// What is known of a fault.
+pub struct Planted {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// The fault.
+    pub plant: Plant,
+    /// Within how many seeds from 0 on it has to be found.
+    pub within: u64,
+    /// The invariant that it breaks, and that has to say so. Others may break, too.
+    pub breaks: &'static str,
+}
+
+const fn planted(name: &'static str, plant: Plant, within: u64, breaks: &'static str) -> Planted {
+    Planted {
+        name,
+        plant,
+        within,
+        breaks,
+    }
+}
+
+/// Every one. Those of the store itself are there only with the feature `planted`.
+pub const ALL: &[Planted] = &[
+    planted("lost-sync", Plant::LostSync, 40, "sound_members_run"),
+    planted("double-apply", Plant::DoubleApply, 40, "replicas_agree"),
     #[cfg(feature = "planted")]
-    ("stale-read", Plant::StaleRead, 1_000),
+    planted("stale-read", Plant::StaleRead, 1_000, "nothing_is_stale"),
     #[cfg(feature = "planted")]
-    ("watch-gap", Plant::WatchGap, 100),
+    planted("watch-gap", Plant::WatchGap, 100, "watchers_see_everything_once"),
     #[cfg(feature = "planted")]
-    ("deposed-revoke", Plant::DeposedRevoke, 200),
+    planted("deposed-revoke", Plant::DeposedRevoke, 200, "leases_live_their_time"),
     #[cfg(feature = "planted")]
-    ("hasty-expiry", Plant::HastyExpiry, 1_000),
+    planted("hasty-expiry", Plant::HastyExpiry, 1_000, "leases_live_their_time"),
     #[cfg(feature = "planted")]
-    ("unfenced-scheduler", Plant::UnfencedScheduler, 400),
+    planted(
+        "unfenced-scheduler",
+        Plant::UnfencedScheduler,
+        400,
+        "nodes_are_not_overcommitted",
+    ),
 ];
 
 std::thread_local! {

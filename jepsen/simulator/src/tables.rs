@@ -1,6 +1,7 @@
 //! A member's tables: the in-memory twin of the real ones, watched by the monitor, and crashed like the real ones.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use mvcc::{Backend, Checkpoint, Direction, Family, Fault, Installer, LogId, Memory, Rows, Step, WriteBatch, WriteOp};
@@ -12,11 +13,16 @@ use crate::plant::{self, Plant};
 /// The row of `Meta` that carries the log id of a write.
 const APPLIED_ROW: &[u8] = b"applied";
 
+/// Of so many snapshots that come in, one is damaged before it is put in place. It has to be refused and sent again.
+const DAMAGED_EVERY: u64 = 4;
+
 /// The tables of one machine.
 pub struct SimulatedTables {
     member: u64,
     memory: Memory,
     monitor: Arc<Monitor>,
+    /// Snapshots that began to come in.
+    incoming: AtomicU64,
 }
 
 impl SimulatedTables {
@@ -26,6 +32,7 @@ impl SimulatedTables {
             member,
             memory: Memory::new(),
             monitor,
+            incoming: AtomicU64::new(0),
         }
     }
 
@@ -123,6 +130,7 @@ impl Backend for SimulatedTables {
             installer: self.memory.installer()?,
             member: self.member,
             monitor: self.monitor.clone(),
+            rots: self.incoming.fetch_add(1, Ordering::Relaxed) % DAMAGED_EVERY == DAMAGED_EVERY - 1,
         }))
     }
 }
@@ -132,6 +140,8 @@ struct ObservedInstaller {
     installer: Box<dyn Installer>,
     member: u64,
     monitor: Arc<Monitor>,
+    /// A bit of what comes next flips on its way to the disk.
+    rots: bool,
 }
 
 impl Installer for ObservedInstaller {
@@ -140,7 +150,18 @@ impl Installer for ObservedInstaller {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.installer.write(bytes)
+        if !std::mem::take(&mut self.rots) {
+            return self.installer.write(bytes);
+        }
+        let mut rotten = bytes.to_vec();
+        if let Some(byte) = rotten.last_mut() {
+            *byte ^= 1;
+        }
+        self.installer.write(&rotten)
+    }
+
+    fn check(&self) -> Result<Option<LogId>, Fault> {
+        self.installer.check()
     }
 
     fn finish(self: Box<Self>) -> Result<(), Fault> {

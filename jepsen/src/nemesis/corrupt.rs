@@ -16,6 +16,7 @@ use crate::cluster::Cluster;
 const FLIPS: usize = 8;
 /// Files up to this size are left alone.
 const SMALL_BYTES: u64 = 256;
+
 pub(super) fn flip(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
     let all = 0..cluster.len();
     let any = random.random_range(all.clone());
@@ -25,12 +26,28 @@ pub(super) fn flip(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<Str
         .unwrap_or(any);
     cluster.kill(victim);
     cluster.damage(victim);
+    let what = flip_below(&cluster.db.data(victim), random)?;
+    cluster.start(victim)?;
+    Ok(format!("{what} of {}", cluster.name(victim)))
+}
+
+/// Whether there is a file in a directory that would be damaged.
+pub(super) fn is_worth_it(directory: &Path) -> bool {
+    let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    files.into_iter().any(|file| {
+        file.metadata()
+            .is_ok_and(|data| data.is_file() && data.len() > SMALL_BYTES)
+    })
+}
+
+/// Flips bits in one file below a directory. Says in which.
+pub(super) fn flip_below(directory: &Path, random: &mut StdRng) -> anyhow::Result<String> {
     let mut files = Vec::new();
-    list(&cluster.db.data(victim), &mut files)?;
+    list(directory, &mut files)?;
     // Flips in the small files that only name others are soon told; those in data are what a member must not overlook.
     files.retain(|file| file.metadata().is_ok_and(|data| data.len() > SMALL_BYTES));
     files.sort();
-    let file = choose(&files, random).context("the member has no files")?;
+    let file = choose(&files, random).context("there are no files")?;
     let mut open = OpenOptions::new().read(true).write(true).open(file)?;
     // Files are filled ahead with zeroes: a flip far behind what was written would tell nothing.
     let len = written(&mut open)?;
@@ -43,13 +60,8 @@ pub(super) fn flip(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<Str
         open.write_all(&[byte[0] ^ (1 << bit)])?;
     }
     open.sync_all()?;
-    cluster.start(victim)?;
-    let name = file.strip_prefix(cluster.db.data(victim)).unwrap_or(file);
-    Ok(format!(
-        "{FLIPS} bits in the first {len} bytes of {} of {}",
-        name.display(),
-        cluster.name(victim)
-    ))
+    let name = file.strip_prefix(directory).unwrap_or(file);
+    Ok(format!("{FLIPS} bits in the first {len} bytes of {}", name.display()))
 }
 
 /// Any file, one by its size (the log is few files and most of the data), or one of the tables, if there are some.

@@ -11,7 +11,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 
-use super::{certificates, corrupt, lag, members};
+use super::{certificates, corrupt, lag, members, spoil};
 use crate::cluster::Cluster;
 
 /// Packets of a hundred that a lossy network drops.
@@ -58,11 +58,13 @@ pub(crate) enum Fault {
     Rotate,
     /// A member is away while more is written than the log keeps: it needs a snapshot.
     Lag,
+    /// A member needs a snapshot, and bits are flipped in it at one end of its way.
+    CorruptSnapshot,
 }
 
 impl Fault {
     /// In the order in which they are mended.
-    pub(crate) const ALL: [Fault; 16] = [
+    pub(crate) const ALL: [Fault; 17] = [
         Fault::Partition,
         Fault::Loss,
         Fault::Delay,
@@ -79,6 +81,7 @@ impl Fault {
         Fault::Compact,
         Fault::Rotate,
         Fault::Lag,
+        Fault::CorruptSnapshot,
         // Needs a cluster that works.
         Fault::Members,
     ];
@@ -94,12 +97,26 @@ impl Fault {
         matches!(self, Fault::Full | Fault::Slow | Fault::Power)
     }
 
-    /// Whether nothing else may be broken at the same time.
-    pub(crate) fn is_exclusive(self) -> bool {
-        matches!(
-            self,
-            Fault::Power | Fault::Corrupt | Fault::Full | Fault::Restart | Fault::Members | Fault::Rotate | Fault::Lag
-        )
+    /// Whether both may be broken at the same time.
+    pub(crate) fn mixes_with(self, other: Fault) -> bool {
+        let tolerates = |one: Fault, other| one.company().is_none_or(|company| company.contains(&other));
+        self != other && tolerates(self, other) && tolerates(other, self)
+    }
+
+    /// What else may be broken at the same time, where that is not everything. The mending of a fault that stops members
+    /// starts all that are down: not before those without power have it again, and not while one has to stay away. What
+    /// changes the cluster through its door needs one that works.
+    fn company(self) -> Option<&'static [Fault]> {
+        const NETWORK: &[Fault] = &[Fault::Partition, Fault::Loss, Fault::Delay];
+        match self {
+            Fault::Power => Some(NETWORK),
+            // Its member is up again by the time that anything else is mended.
+            Fault::Corrupt => Some(&[Fault::Partition, Fault::Loss, Fault::Delay, Fault::Kill, Fault::Pause]),
+            // A member started on a full disk may end: it is started again once there is room.
+            Fault::Full => Some(&[Fault::Partition, Fault::Loss, Fault::Delay, Fault::Kill]),
+            Fault::Restart | Fault::Members | Fault::Rotate | Fault::Lag | Fault::CorruptSnapshot => Some(&[]),
+            _ => None,
+        }
     }
 
     /// Breaks something. Says what.
@@ -160,6 +177,7 @@ impl Fault {
             Fault::Members => members::remove(cluster, random).await,
             Fault::Rotate => certificates::rotate(cluster, random).await,
             Fault::Lag => lag::leave_behind(cluster, random).await,
+            Fault::CorruptSnapshot => spoil::spoil(cluster, random).await,
         }
     }
 
@@ -170,7 +188,7 @@ impl Fault {
     pub(crate) async fn end(self, cluster: &Cluster) -> anyhow::Result<()> {
         let all = 0..cluster.len();
         match self {
-            Fault::Kill | Fault::Corrupt | Fault::Restart | Fault::Lag => {
+            Fault::Kill | Fault::Corrupt | Fault::Restart | Fault::Lag | Fault::CorruptSnapshot => {
                 all.into_iter().try_for_each(|member| cluster.start(member))
             }
             Fault::Pause => {
@@ -386,6 +404,22 @@ fn skew(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn faults_mix_where_the_mending_of_one_does_not_undo_the_other() {
+        assert!(Fault::Corrupt.mixes_with(Fault::Partition) && Fault::Partition.mixes_with(Fault::Corrupt));
+        assert!(Fault::Full.mixes_with(Fault::Kill) && Fault::Kill.mixes_with(Fault::Pause));
+        // Members would be started on disks without power.
+        assert!(!Fault::Power.mixes_with(Fault::Kill) && !Fault::Kill.mixes_with(Fault::Power));
+        for alone in [Fault::Members, Fault::Lag, Fault::CorruptSnapshot, Fault::Restart] {
+            assert!(
+                Fault::ALL
+                    .into_iter()
+                    .all(|other| !alone.mixes_with(other) && !other.mixes_with(alone))
+            );
+        }
+        assert!(Fault::ALL.into_iter().all(|fault| !fault.mixes_with(fault)));
+    }
 
     #[test]
     fn in_a_ring_everyone_has_a_majority_and_no_two_the_same() {

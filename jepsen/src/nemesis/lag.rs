@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use bytes::Bytes;
 use proto::etcd::etcdserverpb::{CompactionRequest, PutRequest, StatusRequest};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
 
 use crate::cluster::Cluster;
 
@@ -24,6 +26,19 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Kills a member and writes until the log of the others has let go of where it stood. It stays down until this is mended.
 pub(super) async fn leave_behind(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
+    let member = leave(cluster, random, |_| true).await?;
+    Ok(format!(
+        "{} is down while {VALUES} MiB are written",
+        cluster.name(member)
+    ))
+}
+
+/// Does it to one of those that may be taken; which.
+pub(super) async fn leave(
+    cluster: &Cluster,
+    random: &mut StdRng,
+    may_be_taken: impl Fn(usize) -> bool,
+) -> anyhow::Result<usize> {
     let mut running: Vec<usize> = (0..cluster.len())
         .filter(|member| cluster.is_running(*member))
         .collect();
@@ -34,7 +49,10 @@ pub(super) async fn leave_behind(cluster: &Cluster, random: &mut StdRng) -> anyh
         cluster.len()
     );
     running.shuffle(random);
-    let (member, through) = (running[0], running[1]);
+    let member = running.iter().copied().find(|member| may_be_taken(*member));
+    let member = member.context("the one to be left behind does not run")?;
+    let through = running.into_iter().find(|other| *other != member);
+    let through = through.context("nobody else runs")?;
     cluster.kill(member);
     let deadline = Instant::now() + WRITE_TIMEOUT;
     let mut written = 0;
@@ -49,17 +67,20 @@ pub(super) async fn leave_behind(cluster: &Cluster, random: &mut StdRng) -> anyh
         "only {written} MiB were written while {} was down",
         cluster.name(member)
     );
-    Ok(format!(
-        "{} is down while {written} MiB are written",
-        cluster.name(member)
-    ))
+    Ok(member)
+}
+
+/// Bytes that compress badly: a snapshot of them is as large as what was written.
+fn value(number: usize) -> Vec<u8> {
+    let mut random = StdRng::seed_from_u64(number as u64);
+    let words = (0..VALUE_BYTES / 8).flat_map(|_| random.random::<u64>().to_be_bytes());
+    words.collect()
 }
 
 async fn write(cluster: &Cluster, through: usize, number: usize) -> anyhow::Result<()> {
     let work = async {
         let mut client = cluster.target(through).connect()?;
-        let mut value = vec![b'x'; VALUE_BYTES];
-        value[..8].copy_from_slice(&(number as u64).to_be_bytes());
+        let value = value(number);
         let request = PutRequest {
             key: format!("jepsen/ballast/{}", number % KEYS).into(),
             value: Bytes::from(value),

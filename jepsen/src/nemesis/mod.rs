@@ -5,6 +5,7 @@ mod corrupt;
 mod fault;
 mod lag;
 pub(crate) mod members;
+mod spoil;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,9 +49,7 @@ impl Nemesis {
             }
             let mut chosen = vec![self.faults[random.random_range(0..self.faults.len())]];
             let second = self.faults[random.random_range(0..self.faults.len())];
-            // A fault that stops members in its own way is made alone: another's mending would start them too early.
-            let alone = chosen[0].is_exclusive() || second.is_exclusive() || second == chosen[0];
-            if random.random_bool(0.25) && !alone {
+            if random.random_bool(0.25) && chosen[0].mixes_with(second) {
                 chosen.push(second);
             }
             let from_ns = self.start.elapsed().as_nanos() as u64;

@@ -31,6 +31,12 @@ pub(crate) struct Summary {
     /// Snapshots that members installed, as their logs say.
     #[serde(default)]
     pub(crate) snapshots: usize,
+    /// Snapshots that members refused because they were damaged, as their logs say.
+    #[serde(default)]
+    pub(crate) refused: usize,
+    /// When the last fault was healed and all members answered.
+    #[serde(default)]
+    pub(crate) calm_from_ns: Option<u64>,
     /// Milliseconds until all members answered after the faults were healed, or why they did not.
     pub(crate) recovered: Result<u64, String>,
 }

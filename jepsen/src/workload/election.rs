@@ -45,7 +45,7 @@ impl Workload for Election {
         observe(&mut worker).await;
     }
 
-    fn check(&self, history: &History<Call, Return>, _: bool) -> Result<Vec<Verdict>, checker::Error> {
+    fn check(&self, history: &History<Call, Return>, _: Option<u64>) -> Result<Vec<Verdict>, checker::Error> {
         Ok(vec![check(&history.operations()?, TTL_NS)])
     }
 }

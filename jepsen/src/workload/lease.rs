@@ -1,8 +1,9 @@
 //! Leases with one key each: granted, renewed for a while, then revoked or left to expire, and looked at all the time.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
-use checker::lease::{Call, Return, check};
+use checker::lease::{Call, Overdue, Return, check};
 use checker::{History, Verdict};
 use proto::etcd::etcdserverpb::{LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest};
 use rand::RngExt;
@@ -12,8 +13,12 @@ use crate::client::{Client, Failure, kv};
 use crate::worker::Worker;
 
 const TTL_S: i64 = 3;
-/// How late an expiry may be without faults.
-const OVERDUE_NS: u64 = 5_000_000_000;
+/// The first lease's id.
+const FIRST: i64 = 1_000;
+/// How late an expiry may be once nothing is broken: twice what a change of leaders adds, and what a busy machine takes.
+const SLACK: Duration = Duration::from_secs(10);
+/// Leases that are looked at in the end, from the newest on.
+const LAST_LOOKS: i64 = 500;
 
 pub(crate) struct Lease {
     next: AtomicI64,
@@ -22,7 +27,7 @@ pub(crate) struct Lease {
 impl Default for Lease {
     fn default() -> Lease {
         Lease {
-            next: AtomicI64::new(1_000),
+            next: AtomicI64::new(FIRST),
         }
     }
 }
@@ -73,13 +78,26 @@ impl Workload for Lease {
 
     async fn finish(&self, mut worker: Worker<Call, Return>) {
         let last = self.next.load(Ordering::Relaxed);
-        for lease in (last - 50).max(1_000)..last {
+        for lease in (last - LAST_LOOKS / 10).max(FIRST)..last {
+            probe(&mut worker, lease).await;
+        }
+        // All members answer by now. What nobody renews any more has its time once more at most.
+        tokio::time::sleep(Duration::from_secs(TTL_S.unsigned_abs()) + SLACK + Duration::from_secs(1)).await;
+        for lease in (last - LAST_LOOKS).max(FIRST)..last {
             probe(&mut worker, lease).await;
         }
     }
 
-    fn check(&self, history: &History<Call, Return>, calm: bool) -> Result<Vec<Verdict>, checker::Error> {
-        Ok(vec![check(&history.operations()?, calm.then_some(OVERDUE_NS))])
+    fn check(
+        &self,
+        history: &History<Call, Return>,
+        calm_from_ns: Option<u64>,
+    ) -> Result<Vec<Verdict>, checker::Error> {
+        let overdue = calm_from_ns.map(|calm_from_ns| Overdue {
+            calm_from_ns,
+            slack_ns: SLACK.as_nanos() as u64,
+        });
+        Ok(vec![check(&history.operations()?, overdue)])
     }
 }
 

@@ -50,11 +50,15 @@ pub(crate) trait Workload: Default + Send + Sync + 'static {
     /// After the faults are healed, with one worker for each member: the last reads.
     fn finish(&self, worker: Worker<Self::Call, Self::Return>) -> impl Future<Output = ()> + Send;
 
-    /// `calm`: the test had no faults.
+    /// `calm_from_ns`: from when on nothing was broken and all members answered; `None` if that time never came.
     ///
     /// # Errors
     /// The history is no history.
-    fn check(&self, history: &History<Self::Call, Self::Return>, calm: bool) -> Result<Vec<Verdict>, checker::Error>;
+    fn check(
+        &self,
+        history: &History<Self::Call, Self::Return>,
+        calm_from_ns: Option<u64>,
+    ) -> Result<Vec<Verdict>, checker::Error>;
 
     /// Writes what is not in the history but needed to judge it.
     fn save(&self, _directory: &Path) -> anyhow::Result<()> {

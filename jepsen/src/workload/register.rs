@@ -81,7 +81,7 @@ impl Workload for Register {
         }
     }
 
-    fn check(&self, history: &History<On, Return>, _: bool) -> Result<Vec<Verdict>, checker::Error> {
+    fn check(&self, history: &History<On, Return>, _: Option<u64>) -> Result<Vec<Verdict>, checker::Error> {
         let operations = history.operations()?;
         let parts = operations
             .iter()

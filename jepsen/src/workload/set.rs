@@ -51,7 +51,7 @@ impl Workload for Set {
         }
     }
 
-    fn check(&self, history: &History<Call, Return>, _: bool) -> Result<Vec<Verdict>, checker::Error> {
+    fn check(&self, history: &History<Call, Return>, _: Option<u64>) -> Result<Vec<Verdict>, checker::Error> {
         Ok(vec![check(&history.operations()?)])
     }
 }

@@ -55,7 +55,7 @@ impl Workload for Txn {
         }
     }
 
-    fn check(&self, history: &History<On, Return>, _: bool) -> Result<Vec<Verdict>, checker::Error> {
+    fn check(&self, history: &History<On, Return>, _: Option<u64>) -> Result<Vec<Verdict>, checker::Error> {
         let operations = history.operations()?;
         let parts = operations
             .iter()

@@ -75,7 +75,7 @@ impl Workload for Watch {
         }
     }
 
-    fn check(&self, history: &History<Write, Written>, _: bool) -> Result<Vec<Verdict>, checker::Error> {
+    fn check(&self, history: &History<Write, Written>, _: Option<u64>) -> Result<Vec<Verdict>, checker::Error> {
         let seen = self.seen();
         let mut verdict = watch::check(&seen.streams, &history.operations()?);
         for member in &seen.behind {

@@ -96,6 +96,11 @@ impl mvcc::Checkpoint for Checkpoint {
         self.len
     }
 
+    fn check(&self) -> Result<(), Fault> {
+        // Opened anew: what the tables in use have in their cache may be better than what is on disk.
+        Tables::open_read_only(&self.path)?.check()
+    }
+
     fn read_at(&self, offset: u64, max: usize) -> Result<Bytes, Fault> {
         if let Some(head) = usize::try_from(offset).ok().and_then(|start| self.head.get(start..))
             && !head.is_empty()

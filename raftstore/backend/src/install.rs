@@ -7,13 +7,13 @@ use std::{
     sync::Arc,
 };
 
-use mvcc::Fault;
+use mvcc::{Fault, LogId};
 
 use crate::{
     directory::sync_directory,
     rocks::Shared,
     stream::{self, Listed, PREAMBLE_LEN},
-    tables::fault,
+    tables::{Tables, fault},
 };
 
 /// A stream being received into a directory of its own, which goes if the stream is never finished.
@@ -53,6 +53,13 @@ impl Installer {
             offset: self.received,
             reason: reason.into(),
         }
+    }
+
+    fn check_whole(&self) -> Result<(), Fault> {
+        if matches!(&self.stage, Stage::Files { open: None, .. }) {
+            return Ok(());
+        }
+        Err(self.malformed("it ends before its last file does"))
     }
 
     /// Takes some of `bytes` and returns the rest.
@@ -142,11 +149,15 @@ impl mvcc::Installer for Installer {
         Ok(())
     }
 
+    fn check(&self) -> Result<Option<LogId>, Fault> {
+        self.check_whole()?;
+        let received = Tables::open_read_only(&self.path)?;
+        received.check()?;
+        received.applied()
+    }
+
     fn finish(self: Box<Self>) -> Result<(), Fault> {
-        let whole = matches!(&self.stage, Stage::Files { open: None, .. });
-        if !whole {
-            return Err(self.malformed("it ends before its last file does"));
-        }
+        self.check_whole()?;
         sync_directory(&self.path)?;
         let tables = self.shared.directory.tables();
         fs::rename(&self.path, &tables).map_err(|error| fault("cannot put in place", &self.path, error))?;

@@ -12,7 +12,7 @@ use std::{
 use backend::{Pinned, Rocks};
 use bytes::Bytes;
 use mvcc::{
-    Backend, Family, LogId, Machine, RangeEnd, Rows, WriteBatch,
+    Backend, Checkpoint, Family, Installer, LogId, Machine, RangeEnd, Rows, WriteBatch,
     contract::{self, Lab},
 };
 use proto::{
@@ -195,6 +195,81 @@ fn checkpoints_and_replaced_tables_leave_the_disk() {
     assert!(pinned.get(Family::Latest, b"a").expect("get").is_some());
     drop(pinned);
     assert_eq!(fs::read_dir(&path).expect("list").count(), 2, "LIVE and the new tables");
+}
+
+/// Tables with rows in several files, and what a receiver has of a whole copy of them.
+fn copied(disk: &Disk) -> (Rocks, Box<dyn Checkpoint>, PathBuf, Box<dyn Installer>) {
+    let from = Rocks::open(disk.next()).expect("open");
+    let mut machine = Machine::open(Arc::new(from.clone())).expect("load");
+    for index in 1..=100 {
+        let id = LogId { term: 1, index };
+        let put = put(&format!("key-{index}"), "value");
+        machine.apply(id, &put).expect("apply");
+    }
+    machine.backend().flush().expect("flush");
+    let checkpoint = from.checkpoint().expect("checkpoint");
+    let to = disk.next();
+    let receiver = Rocks::open(&to).expect("open");
+    let mut installer = receiver.installer().expect("installer");
+    while installer.received() < checkpoint.len() {
+        let piece = checkpoint.read_at(installer.received(), 1 << 16).expect("read");
+        installer.write(&piece).expect("write");
+    }
+    (from, checkpoint, to, installer)
+}
+
+/// The table files in a directory of that kind below another.
+fn tables_in(path: &Path, kind: &str) -> Vec<PathBuf> {
+    let within = |file: &PathBuf| {
+        let directory = file.parent().and_then(Path::file_name).unwrap_or_default();
+        directory.to_string_lossy().starts_with(kind) && file.extension().is_some_and(|end| end == "sst")
+    };
+    let files = listing(path).into_iter().map(|(file, _)| file);
+    files.filter(within).collect()
+}
+
+/// Flips a bit in the first block of rows while `look` looks, then sets it right.
+fn while_damaged(table: &Path, look: impl FnOnce(&str)) {
+    let whole = fs::read(table).expect("read");
+    let mut damaged = whole.clone();
+    damaged[10] ^= 1;
+    // In place: a copy's files are the tables' own under other names.
+    fs::write(table, damaged).expect("write");
+    look(&table.file_name().expect("a file").to_string_lossy());
+    fs::write(table, whole).expect("write");
+}
+
+#[test]
+fn damage_of_what_was_received_is_found_before_it_is_installed_and_the_file_named() {
+    let disk = Disk::new();
+    let (_from, checkpoint, to, installer) = copied(&disk);
+    assert_eq!(installer.check().expect("whole"), checkpoint.applied());
+    let received = tables_in(&to, "incoming-");
+    assert!(!received.is_empty());
+    for table in received {
+        while_damaged(&table, |name| {
+            let error = installer.check().expect_err("damage passed").to_string();
+            assert!(error.contains(name) && error.contains("incoming-"), "{name}: {error}");
+        });
+    }
+    assert_eq!(installer.check().expect("whole again"), checkpoint.applied());
+    installer.finish().expect("finish");
+}
+
+#[test]
+fn damage_of_a_copy_is_found_before_it_is_sent_and_the_file_named() {
+    let disk = Disk::new();
+    let (_from, checkpoint, ..) = copied(&disk);
+    checkpoint.check().expect("nothing is wrong with it");
+    let copy = tables_in(disk.root.path(), "checkpoint-");
+    assert!(!copy.is_empty());
+    for table in copy {
+        while_damaged(&table, |name| {
+            let error = checkpoint.check().expect_err("damage passed").to_string();
+            assert!(error.contains(name) && error.contains("checkpoint-"), "{name}: {error}");
+        });
+    }
+    checkpoint.check().expect("nothing is wrong with it again");
 }
 
 #[test]

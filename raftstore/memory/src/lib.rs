@@ -88,9 +88,7 @@ async fn start(members: u64) -> Result<Vec<Store>, Error> {
         stores.push(Store::of(node));
     }
     for store in &stores {
-        let mut leadership = store.leadership();
-        let known = leadership.wait_for(|known| known.leader.is_some()).await;
-        known.map_err(|_| Error::Stopped)?;
+        store.wait_for_leadership(|known| known.leader.is_some()).await?;
     }
     Ok(stores)
 }

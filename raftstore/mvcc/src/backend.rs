@@ -263,6 +263,10 @@ pub trait Checkpoint: Send + Sync {
         self.len() == 0
     }
 
+    /// Reads all of the copy and checks every checksum it has. To be done before it is sent: whoever installed a damaged copy
+    /// would be damaged, too, and with it the majority lost that one damaged member leaves.
+    fn check(&self) -> Result<(), Fault>;
+
     /// At most `max` bytes of the stream from `offset`, fewer only at a boundary inside; none only at the end.
     fn read_at(&self, offset: u64, max: usize) -> Result<Bytes, Fault>;
 }
@@ -274,6 +278,10 @@ pub trait Installer: Send {
 
     /// Takes the next bytes of the stream.
     fn write(&mut self, bytes: &[u8]) -> Result<(), Fault>;
+
+    /// Reads all that was received back from where it was put and checks every checksum it has. Returns the log id that it
+    /// holds. The tables stay as they are, whatever it finds: a damaged stream can be dropped and sent again.
+    fn check(&self) -> Result<Option<LogId>, Fault>;
 
     /// Checks that the stream is whole and durably replaces the tables by it.
     fn finish(self: Box<Self>) -> Result<(), Fault>;

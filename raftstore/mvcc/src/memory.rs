@@ -11,12 +11,14 @@ use parking_lot::RwLock;
 
 use crate::{
     Backend, Checkpoint, Direction, FAMILIES, Family, Fault, Installer, LogId, Rows, Step, WriteBatch, WriteOp,
+    crc32c::Crc32c,
     encoding::{self, record_key},
 };
 
 /// Opens a checkpoint's stream.
-const MAGIC: &[u8; 8] = b"mvcmem01";
-const HEADER_LEN: usize = MAGIC.len() + 8;
+const MAGIC: &[u8; 8] = b"mvcmem02";
+/// Magic and a checksum of all that follows.
+const HEADER_LEN: usize = MAGIC.len() + 4;
 
 /// All tables, at one moment.
 #[derive(Clone, Debug, Default)]
@@ -225,6 +227,11 @@ impl Checkpoint for MemoryCheckpoint {
         self.stream.len() as u64
     }
 
+    fn check(&self) -> Result<(), Fault> {
+        // Memory is not damaged.
+        Ok(())
+    }
+
     fn read_at(&self, offset: u64, max: usize) -> Result<Bytes, Fault> {
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.stream.len());
         let end = start.saturating_add(max).min(self.stream.len());
@@ -247,6 +254,10 @@ impl Installer for MemoryInstaller {
         Ok(())
     }
 
+    fn check(&self) -> Result<Option<LogId>, Fault> {
+        deserialize(Bytes::copy_from_slice(&self.received))?.applied()
+    }
+
     fn finish(self: Box<Self>) -> Result<(), Fault> {
         let tables = deserialize(self.received.freeze())?;
         let mut inner = self.target.inner.write();
@@ -257,11 +268,12 @@ impl Installer for MemoryInstaller {
     }
 }
 
-/// Magic, number of rows, then of each row: table, lengths, key, value.
+/// Magic, checksum, number of rows, then of each row: table, lengths, key, value.
 fn serialize(tables: &Tables) -> Bytes {
     let rows: usize = tables.0.iter().map(OrdMap::len).sum();
     let mut stream = BytesMut::new();
     stream.put_slice(MAGIC);
+    stream.put_u32(0);
     stream.put_u64(rows as u64);
     for family in FAMILIES {
         for (key, value) in tables.table(family) {
@@ -272,7 +284,15 @@ fn serialize(tables: &Tables) -> Bytes {
             stream.put_slice(value);
         }
     }
+    let sum = checksum(&stream[HEADER_LEN..]);
+    stream[MAGIC.len()..HEADER_LEN].copy_from_slice(&sum.to_be_bytes());
     stream.freeze()
+}
+
+fn checksum(bytes: &[u8]) -> u32 {
+    let mut sum = Crc32c::new();
+    sum.update(bytes);
+    sum.sum()
 }
 
 fn deserialize(stream: Bytes) -> Result<Tables, Fault> {
@@ -286,7 +306,10 @@ fn deserialize(stream: Bytes) -> Result<Tables, Fault> {
         return Err(malformed(&rest, "not a checkpoint of the in-memory tables"));
     }
     rest.advance(MAGIC.len());
-    let rows = rest.get_u64();
+    if rest.get_u32() != checksum(&rest) {
+        return Err(malformed(&rest, "its checksum is not that of what follows"));
+    }
+    let rows = rest.try_get_u64().map_err(|_| malformed(&rest, "it is cut short"))?;
     let mut tables = Tables::default();
     for _ in 0..rows {
         let (family, key, value) = take_row(&mut rest).ok_or_else(|| malformed(&rest, "a row is cut short"))?;

@@ -34,6 +34,8 @@ pub struct Shared {
     pub compacted: watch::Sender<i64>,
     /// The membership as of the last applied entry.
     pub members: watch::Sender<StoredMembershipOf>,
+    /// Why this member cannot go on, once what it was to send turned out to be damaged.
+    pub broken: watch::Sender<Option<String>>,
     /// Set once openraft runs; before that it only asks what is there.
     pub serving: AtomicBool,
     /// What the member counts.
@@ -226,7 +228,8 @@ impl<R: AsyncRuntime, D: Disk, B: Backend> RaftStateMachine<Types<R>> for Applie
         let backend = self.machine.backend().clone();
         if self.shared.serving.load(Ordering::Acquire) {
             // Asked for by a peer that lags.
-            return Ok(Some(self.log.offload(move || outgoing(&*backend)).await?));
+            let broken = self.shared.broken.clone();
+            return Ok(Some(self.log.offload(move || outgoing(&*backend, broken)).await?));
         }
         Ok(backend
             .flushed()

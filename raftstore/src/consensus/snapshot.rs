@@ -4,8 +4,10 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use mvcc::{Backend, Checkpoint, Installer};
+use bytes::Bytes;
+use mvcc::{Backend, Checkpoint, Fault, Installer};
 use openraft::{AsyncRuntime, RaftSnapshotBuilder, Snapshot, SnapshotMeta};
+use tokio::sync::watch;
 
 use super::codec::{decode_membership, to_log_id};
 use super::types::{StoredMembershipOf, Types};
@@ -77,8 +79,49 @@ pub fn in_place(flushed: Option<mvcc::LogId>, last_membership: StoredMembershipO
     }
 }
 
+/// A copy on its way to a peer. What is wrong with it is a fault of this member and no news of the peer: told to `broken`,
+/// it ends the member, and another one leads and sends a sound copy.
+struct Sent {
+    checkpoint: Box<dyn Checkpoint>,
+    broken: watch::Sender<Option<String>>,
+}
+
+impl Sent {
+    fn tell<T>(&self, result: Result<T, Fault>) -> Result<T, Fault> {
+        if let Err(fault) = &result {
+            self.broken.send_replace(Some(format!(
+                "the tables cannot be sent to a member that lags: {fault}. `proreus verify` tells what else is damaged; \
+                 remove this member and add it anew"
+            )));
+        }
+        result
+    }
+}
+
+impl Checkpoint for Sent {
+    fn applied(&self) -> Option<mvcc::LogId> {
+        self.checkpoint.applied()
+    }
+
+    fn record(&self, name: &str) -> Option<Bytes> {
+        self.checkpoint.record(name)
+    }
+
+    fn len(&self) -> u64 {
+        self.checkpoint.len()
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        self.tell(self.checkpoint.check())
+    }
+
+    fn read_at(&self, offset: u64, max: usize) -> Result<Bytes, Fault> {
+        self.tell(self.checkpoint.read_at(offset, max))
+    }
+}
+
 /// A frozen copy of the tables. What it holds is read from the copy itself: apply goes on meanwhile.
-pub fn outgoing<B: Backend>(backend: &B) -> io::Result<SnapshotOf> {
+pub fn outgoing<B: Backend>(backend: &B, broken: watch::Sender<Option<String>>) -> io::Result<SnapshotOf> {
     backend.flush().map_err(io::Error::other)?;
     let checkpoint = backend.checkpoint().map_err(io::Error::other)?;
     let last_log_id = checkpoint.applied().map(|id| {
@@ -97,6 +140,6 @@ pub fn outgoing<B: Backend>(backend: &B) -> io::Result<SnapshotOf> {
             last_log_id,
             last_membership,
         },
-        snapshot: SnapshotData::Outgoing(Arc::from(checkpoint)),
+        snapshot: SnapshotData::Outgoing(Arc::new(Sent { checkpoint, broken })),
     })
 }

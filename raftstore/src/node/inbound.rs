@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use mvcc::{Backend, Installer, encode_answer};
+use openraft::alias::SnapshotMetaOf;
 use openraft::raft::{TransferLeaderRequest, VoteRequest};
 use openraft::{AsyncRuntime, SnapshotMeta};
 use proto::raft as wire;
@@ -16,11 +17,11 @@ use proto::raft::snapshot_part::Part;
 
 use super::{Committed, Core, ask};
 use crate::consensus::{
-    SnapshotData, SnapshotOf, append_reply, decode_membership, parse_append_request, parse_log_id, parse_vote,
-    wire_log_id, wire_vote,
+    SnapshotData, SnapshotOf, Types, append_reply, decode_membership, parse_append_request, parse_log_id, parse_vote,
+    to_log_id, wire_log_id, wire_vote,
 };
 use crate::error::Error;
-use crate::log::Disk;
+use crate::log::{Disk, LogId};
 use crate::transport::{Inbound, Peers};
 
 /// The receiving end of a member.
@@ -196,6 +197,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
                 header.length
             )));
         }
+        let installer = self.check_snapshot(installer, &meta).await?;
         let snapshot = SnapshotOf {
             meta,
             snapshot: SnapshotData::Incoming(installer),
@@ -205,6 +207,36 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
         Ok(wire::SnapshotReply {
             vote: wire_vote(&installed.vote),
         })
+    }
+
+    /// Reads back what was received while the tables in use are still there: once Raft has it, damage would end this member,
+    /// and what it had would be gone.
+    async fn check_snapshot(
+        &self,
+        installer: Box<dyn Installer>,
+        meta: &SnapshotMetaOf<Types<R>>,
+    ) -> io::Result<Box<dyn Installer>> {
+        let checked = self.log.offload(move || {
+            let held = installer.check().map_err(io::Error::other)?;
+            Ok((installer, held))
+        });
+        let refused = match checked.await {
+            Ok((installer, held)) => {
+                let held = held.map(|id| {
+                    to_log_id(LogId {
+                        term: id.term,
+                        index: id.index,
+                    })
+                });
+                if held == meta.last_log_id {
+                    return Ok(installer);
+                }
+                invalid(format!("it holds {held:?} and not {:?}", meta.last_log_id))
+            }
+            Err(error) => error,
+        };
+        tracing::warn!(error = %refused, "refused a snapshot that is damaged; the leader sends it again");
+        Err(refused)
     }
 }
 

@@ -65,6 +65,16 @@ pub async fn watch_log<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(core: 
     core.report_fault(&format!("the log stopped: {reason}"));
 }
 
+/// Reports tables that are damaged, which shows when they are read to be sent.
+pub async fn watch_tables<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(core: Arc<Core<R, D, B, N>>) {
+    let mut broken = core.shared.broken.subscribe();
+    let reason = match broken.wait_for(Option::is_some).await {
+        Ok(reason) => reason.clone(),
+        Err(_) => return,
+    };
+    core.report_fault(&reason.unwrap_or_default());
+}
+
 impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
     fn observe(&self) -> Leadership {
         let (term, state, current_leader, alone) = {

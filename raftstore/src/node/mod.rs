@@ -102,6 +102,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Node<R, D, B, N> {
             leases: lease_changes,
             compacted: watch::Sender::new(0),
             members: watch::Sender::new(StoredMembershipOf::default()),
+            broken: watch::Sender::new(None),
             serving: AtomicBool::new(false),
             metrics: options.metrics.clone(),
         });
@@ -143,6 +144,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Node<R, D, B, N> {
         core.spawn(space::run(core.clone()));
         core.spawn(members::run(core.clone()));
         core.spawn(leadership::watch_log(core.clone()));
+        core.spawn(leadership::watch_tables(core.clone()));
         Ok(Self { core })
     }
 

@@ -144,11 +144,7 @@ impl Store {
         let node = Node::<TokioRuntime, _, _, _>::start(options, parts).await?;
         node.bootstrap().await?;
         let store = Self::of(node);
-        let mut leadership = store.leadership();
-        leadership
-            .wait_for(|known| known.leading)
-            .await
-            .map_err(|_| Error::Stopped)?;
+        store.wait_for_leadership(|known| known.leading).await?;
         Ok(store)
     }
 
@@ -371,6 +367,24 @@ impl Store {
     /// Who leads, as it changes.
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
         self.engine.leadership()
+    }
+
+    /// Waits until what is known of who leads is as wanted.
+    ///
+    /// # Errors
+    /// The fault that ended this member: one that is broken lives on where its process does, and would be waited for for ever.
+    pub async fn wait_for_leadership(&self, wanted: impl Fn(&Leadership) -> bool) -> Result<(), Error> {
+        let mut leadership = self.leadership();
+        loop {
+            if wanted(&leadership.borrow_and_update()) {
+                return Ok(());
+            }
+            // A fault is told before the end of leadership is, which wakes us.
+            if let Some(fault) = self.status().errors.into_iter().next() {
+                return Err(Error::Fault(fault));
+            }
+            leadership.changed().await.map_err(|_| Error::Stopped)?;
+        }
     }
 
     /// Returns once this member's state reflects everything acknowledged before the call.

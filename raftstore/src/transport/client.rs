@@ -411,7 +411,7 @@ impl Link {
     }
 }
 
-/// Reads a checkpoint and queues its parts; the queue's length holds the reader back.
+/// Reads a checkpoint and queues its parts; the queue's length holds the reader back. Nothing is sent of a damaged one.
 fn send_parts(
     checkpoint: &dyn Checkpoint,
     header: wire::SnapshotHeader,
@@ -419,6 +419,7 @@ fn send_parts(
 ) -> io::Result<()> {
     use wire::snapshot_part::Part;
     let queue = |part| parts.blocking_send(wire::SnapshotPart { part: Some(part) }).is_ok();
+    checkpoint.check().map_err(io::Error::other)?;
     let length = header.length;
     let mut open = queue(Part::Header(header));
     let mut offset = 0;

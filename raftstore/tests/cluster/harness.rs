@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use mvcc::{Memory, View};
+use mvcc::View;
 use openraft::impls::TokioRuntime;
 use proto::etcd::etcdserverpb::{PutRequest, RangeRequest};
 use raftstore::log::MemoryDisk;
@@ -16,6 +16,8 @@ use raftstore::{
     Watcher,
 };
 use tokio::net::TcpListener;
+
+use crate::tables::Tables;
 
 /// Longer than anything takes that works at all.
 pub const BOUND: Duration = Duration::from_secs(120);
@@ -27,7 +29,7 @@ pub struct Host {
     pub id: u64,
     pub address: SocketAddr,
     pub disk: MemoryDisk,
-    pub backend: Arc<Memory>,
+    pub backend: Arc<Tables>,
     pub store: Option<Store>,
     /// Was added to a cluster that existed.
     pub joined: bool,
@@ -59,7 +61,7 @@ impl Cluster {
             id,
             address: SocketAddr::from(([127, 77, number, id as u8], port)),
             disk: MemoryDisk::new(),
-            backend: Arc::new(Memory::new()),
+            backend: Arc::default(),
             store: None,
             joined: false,
         };
@@ -178,7 +180,7 @@ impl Cluster {
             id,
             address,
             disk: MemoryDisk::new(),
-            backend: Arc::new(Memory::new()),
+            backend: Arc::default(),
             store: None,
             joined: true,
         });
@@ -202,7 +204,7 @@ impl Cluster {
         let store = host.store.take().expect("the member runs");
         bounded("the member stops", store.shutdown()).await;
         host.disk.crash(|_, _| false);
-        host.backend.crash();
+        host.backend.memory.crash();
     }
 
     pub fn store(&self, index: usize) -> Store {

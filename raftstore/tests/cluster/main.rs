@@ -10,4 +10,5 @@ mod membership;
 mod replication;
 mod restart;
 mod space;
+mod tables;
 mod tls;

@@ -416,6 +416,7 @@ fn parts(
     let SnapshotData::Outgoing(checkpoint) = &snapshot.snapshot else {
         return Err(io::Error::other("the snapshot has no content to send"));
     };
+    checkpoint.check().map_err(io::Error::other)?;
     let header = wire::SnapshotHeader {
         vote: wire_vote(vote),
         last: wire_log_id(snapshot.meta.last_log_id.as_ref()),

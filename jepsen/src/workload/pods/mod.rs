@@ -127,7 +127,7 @@ impl Workload for Pods {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    fn check(&self, _: &History<Call, Return>, _: bool) -> Result<Vec<Verdict>, checker::Error> {
+    fn check(&self, _: &History<Call, Return>, _: Option<u64>) -> Result<Vec<Verdict>, checker::Error> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let states: Vec<PodState> = seen
             .states

@@ -29,6 +29,7 @@ pub fn suite<B: Backend>(lab: &Lab<'_, B>) {
     snapshots::a_checkpoint_travels_in_pieces(lab);
     snapshots::a_checkpoint_stays_as_it_was(lab);
     snapshots::a_broken_stream_changes_nothing(lab);
+    snapshots::a_damaged_stream_is_refused_or_harmless(lab);
     snapshots::an_install_survives_a_crash(lab);
     snapshots::a_pin_survives_an_install(lab);
     beside::readers_see_whole_revisions_or_are_refused(lab);

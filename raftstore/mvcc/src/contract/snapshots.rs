@@ -9,6 +9,9 @@ use crate::{Backend, Checkpoint, Family, LogId, Rows, WriteBatch, encoding};
 /// Small and odd, so that pieces end inside rows, names and headers.
 const PIECE_LEN: usize = 7;
 
+/// Places of a stream that are damaged, each in a copy of its own.
+const DAMAGES: usize = 64;
+
 fn send(checkpoint: &dyn Checkpoint, target: &impl Backend, piece_len: usize) {
     let mut installer = target.installer().expect("installer");
     loop {
@@ -21,6 +24,7 @@ fn send(checkpoint: &dyn Checkpoint, target: &impl Backend, piece_len: usize) {
         installer.write(&piece).expect("write");
     }
     assert_eq!(installer.received(), checkpoint.len());
+    assert_eq!(installer.check().expect("check"), checkpoint.applied());
     installer.finish().expect("finish");
 }
 
@@ -40,6 +44,7 @@ pub(super) fn a_checkpoint_travels_in_pieces<B: Backend>(lab: &Lab<'_, B>) {
     assert_eq!(checkpoint.applied(), Some(id));
     assert_eq!(checkpoint.record("membership").as_deref(), Some(&b"three members"[..]));
     assert_eq!(checkpoint.record("nothing"), None);
+    checkpoint.check().expect("nothing is wrong with it");
     for piece_len in [PIECE_LEN, 1 << 20] {
         let to = (lab.fresh)();
         write(&to, 3, &[("a", "old"), ("c", "old")]);
@@ -82,6 +87,10 @@ pub(super) fn a_broken_stream_changes_nothing<B: Backend>(lab: &Lab<'_, B>) {
             installer.write(&piece).expect("write");
         }
         assert!(
+            installer.check().is_err(),
+            "a stream cut at {len} of {whole} bytes passed for whole"
+        );
+        assert!(
             installer.finish().is_err(),
             "a stream cut at {len} of {whole} bytes was taken for whole"
         );
@@ -93,6 +102,43 @@ pub(super) fn a_broken_stream_changes_nothing<B: Backend>(lab: &Lab<'_, B>) {
     drop(to.installer().expect("installer"));
     assert_eq!(get(&to, Family::Latest, "a").as_deref(), Some("old"));
     assert_eq!(to.flush().expect("flush"), Some(id));
+}
+
+pub(super) fn a_damaged_stream_is_refused_or_harmless<B: Backend>(lab: &Lab<'_, B>) {
+    let (from, id) = source(lab);
+    let checkpoint = from.checkpoint().expect("checkpoint");
+    let mut stream = Vec::new();
+    loop {
+        let piece = checkpoint.read_at(stream.len() as u64, 1 << 20).expect("read_at");
+        if piece.is_empty() {
+            break;
+        }
+        stream.extend_from_slice(&piece);
+    }
+    let mut refused = 0;
+    for damage in 0..DAMAGES {
+        let at = stream.len() * damage / DAMAGES;
+        let mut damaged = stream.clone();
+        damaged[at] ^= 1 << (damage % 8);
+        let to = (lab.fresh)();
+        write(&to, 3, &[("a", "old")]);
+        let mut installer = to.installer().expect("installer");
+        let held = installer.write(&damaged).and_then(|()| installer.check());
+        if !held.is_ok_and(|held| held == Some(id)) {
+            refused += 1;
+            drop(installer);
+            assert_eq!(get(&to, Family::Latest, "a").as_deref(), Some("old"), "byte {at}");
+            continue;
+        }
+        // In a part that has no say in what is read, such as a filter that is only a help.
+        installer.finish().expect("what was checked is installed");
+        for (key, value) in [("a", "1"), ("b", "2")] {
+            if let Ok(found) = to.get(Family::Latest, key.as_bytes()) {
+                assert_eq!(found.as_deref(), Some(value.as_bytes()), "byte {at}");
+            }
+        }
+    }
+    assert!(refused > 0, "no damage was noticed");
 }
 
 pub(super) fn an_install_survives_a_crash<B: Backend>(lab: &Lab<'_, B>) {
