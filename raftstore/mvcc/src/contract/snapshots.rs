@@ -10,7 +10,7 @@ use crate::{Backend, Checkpoint, Family, LogId, Rows, WriteBatch, encoding};
 const PIECE_LEN: usize = 7;
 
 /// Places of a stream that are damaged, each in a copy of its own.
-const DAMAGES: usize = 64;
+const DAMAGES: usize = 24;
 
 fn send(checkpoint: &dyn Checkpoint, target: &impl Backend, piece_len: usize) {
     let mut installer = target.installer().expect("installer");
