@@ -86,6 +86,7 @@ pub fn check(operations: &[Op], ttl_ns: u64) -> Verdict {
     ];
     found.into_iter().flatten().for_each(|anomaly| verdict.broken(anomaly));
     verdict.absorb(values(operations));
+    verdict.needs_answers(operations);
     verdict.note(format!("{} terms", elected.len()));
     verdict
 }

@@ -78,6 +78,7 @@ pub fn check(operations: &[Op]) -> Verdict {
             .into_iter()
             .for_each(|anomaly| verdict.broken(anomaly));
     }
+    verdict.needs_answers(operations);
     verdict.note(format!("{} locks, acquired {acquired} times", locks.len()));
     verdict
 }

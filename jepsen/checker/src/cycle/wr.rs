@@ -63,6 +63,7 @@ pub fn check(operations: &[Txn]) -> Verdict {
     anomalies(&graph, &live, show)
         .into_iter()
         .for_each(|anomaly| verdict.broken(anomaly));
+    verdict.needs_answers(operations);
     verdict.note(format!("{} transactions, {} keys", live.len(), versions.next.len()));
     verdict
 }

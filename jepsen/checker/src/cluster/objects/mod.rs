@@ -93,6 +93,7 @@ pub fn check(operations: &[Op]) -> Verdict {
         .iter()
         .flat_map(|check| check(operations))
         .for_each(|anomaly| verdict.broken(anomaly));
+    verdict.needs_answers(operations);
     verdict.note(format!("{} operations", operations.len()));
     verdict
 }
