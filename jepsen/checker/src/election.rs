@@ -5,7 +5,7 @@
 //! | `token-reused` | a token is given once |
 //! | `leader-backwards` | after a leader was seen or elected no older one is |
 //! | `two-leaders` | while a leader's session certainly lives and it has not resigned, nobody else leads |
-//! | `deposed-leader-acted` | after a successor was elected, or after it resigned, a leader proclaims nothing and is not seen |
+//! | `deposed-leader-acted` | after a successor was elected or seen, after it resigned, or after its session was said to be gone, a leader proclaims nothing and is not seen |
 //! | `unknown-value` | a leader's value is one that it campaigned with or proclaimed |
 //! | `value-backwards` | the value is a register: what is seen of it later is not older |
 //!
@@ -18,6 +18,7 @@
 //! gives too.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
@@ -79,12 +80,13 @@ pub fn check(operations: &[Op], ttl_ns: u64) -> Verdict {
         reused(&elected),
         backwards(operations),
         terms.iter().filter_map(|term| term.broken(operations)).collect(),
-        deposed(operations, &elected),
-        resigned(operations),
+        deposed(operations),
+        ended(operations),
         unknown_values(operations, &elected),
     ];
     found.into_iter().flatten().for_each(|anomaly| verdict.broken(anomaly));
     verdict.absorb(values(operations));
+    verdict.needs_answers(operations);
     verdict.note(format!("{} terms", elected.len()));
     verdict
 }
@@ -181,26 +183,39 @@ fn backwards(operations: &[Op]) -> Vec<Anomaly> {
     found
 }
 
-fn deposed(operations: &[Op], elected: &[(i64, &Op)]) -> Vec<Anomaly> {
+/// Proclamations of a leader after a newer one was elected, or seen by anybody: then the older ones are gone.
+fn deposed(operations: &[Op]) -> Vec<Anomaly> {
+    // Each leader as it was first known.
+    let mut known: BTreeMap<i64, &Op> = BTreeMap::new();
+    for op in operations {
+        let Some(token) = seen(op) else { continue };
+        let first = known.entry(token).or_insert(op);
+        if op.completed < first.completed {
+            *first = op;
+        }
+    }
     let mut found = Vec::new();
     for op in operations {
         let (Call::Proclaim { token, value }, Some(Return::Proclaimed)) = (&op.call, op.outcome.result()) else {
             continue;
         };
-        if let Some((newer, by)) = elected.iter().find(|(newer, by)| newer > token && by.precedes(op)) {
-            let message = format!("token {token} proclaimed {value:?} after {newer} was elected");
+        let mut newer = known.range((Bound::Excluded(*token), Bound::Unbounded));
+        if let Some((newer, by)) = newer.find(|(_, by)| by.precedes(op)) {
+            let message = format!("token {token} proclaimed {value:?} after {newer} was known to lead");
             found.push(Anomaly::new("deposed-leader-acted", message, [by.invoked, op.invoked]));
         }
     }
     found
 }
 
-/// What a leader did, or was seen to be, after its resignation was acknowledged.
-fn resigned(operations: &[Op]) -> Vec<Anomaly> {
-    let mut resigned: BTreeMap<i64, &Op> = BTreeMap::new();
-    for op in operations.iter().filter(|op| op.outcome.is_ok()) {
-        if let Call::Resign { token } = op.call {
-            let first = resigned.entry(token).or_insert(op);
+/// What a leader did, or was seen to be, after its resignation was acknowledged or its session said to be gone.
+fn ended(operations: &[Op]) -> Vec<Anomaly> {
+    let mut ended: BTreeMap<i64, &Op> = BTreeMap::new();
+    for op in operations {
+        if let (Call::Resign { token }, Some(Return::Resigned))
+        | (Call::Renew { token }, Some(Return::Renewed(false))) = (&op.call, op.outcome.result())
+        {
+            let first = ended.entry(*token).or_insert(op);
             if op.completed < first.completed {
                 *first = op;
             }
@@ -212,9 +227,12 @@ fn resigned(operations: &[Op]) -> Vec<Anomaly> {
             (Call::Proclaim { token, .. }, Some(Return::Proclaimed)) => Some(*token),
             _ => seen(op),
         };
-        let first = token.and_then(|token| resigned.get(&token));
-        if let (Some(token), Some(first)) = (token, first.filter(|first| first.precedes(op))) {
-            let message = format!("{:?} -> {:?}, after token {token} had resigned", op.call, op.outcome);
+        let first = token.and_then(|token| ended.get(&token));
+        if let Some(first) = first.filter(|first| first.precedes(op)) {
+            let message = format!(
+                "{:?} -> {:?}, after {:?} -> {:?}",
+                op.call, op.outcome, first.call, first.outcome
+            );
             found.push(Anomaly::new(
                 "deposed-leader-acted",
                 message,

@@ -68,6 +68,7 @@ pub fn check(operations: &[Op], overdue: Option<Overdue>) -> Verdict {
             });
         }
     }
+    verdict.needs_answers(operations);
     let gone = leases.values().filter(|ops| ops.iter().any(|op| is_gone(op))).count();
     verdict.note(format!("{} leases, {gone} seen gone", leases.len()));
     if let Some(overdue) = overdue {

@@ -28,6 +28,7 @@ pub mod lease;
 pub mod limits;
 pub mod linear;
 pub mod lock;
+mod revisions;
 pub mod set;
 mod verdict;
 pub mod watch;

@@ -3,9 +3,13 @@
 //! A lock that can expire protects nothing by itself: its holder may be paused while another acquires it. So two promises
 //! are judged apart. While a holder's lease certainly runs nobody else acquires (`two-holders`); and whatever the clocks
 //! did, writes that carry the holder's token are accepted in the order of the tokens and not after that token's release was
-//! acknowledged (`fence-broken`), tokens are never given twice (`token-reused`) and never go backwards (`token-backwards`).
+//! acknowledged, its lease said to be gone, or a later token acquired (`fence-broken`), tokens are never given twice
+//! (`token-reused`) and never go backwards (`token-backwards`).
+//!
+//! A write that overlaps what ended its token is judged by its revision only: it may have come first.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
@@ -70,10 +74,11 @@ pub fn check(operations: &[Op]) -> Verdict {
             .for_each(|anomaly| verdict.broken(anomaly));
         tokens(&tenures).into_iter().for_each(|anomaly| verdict.broken(anomaly));
         fence(ops).into_iter().for_each(|anomaly| verdict.broken(anomaly));
-        after_release(ops)
+        after_the_end(ops)
             .into_iter()
             .for_each(|anomaly| verdict.broken(anomaly));
     }
+    verdict.needs_answers(operations);
     verdict.note(format!("{} locks, acquired {acquired} times", locks.len()));
     verdict
 }
@@ -187,24 +192,38 @@ fn fence(ops: &[&Op]) -> Vec<Anomaly> {
         .collect()
 }
 
-/// Accepted writes that began after the release of their token was acknowledged.
-fn after_release(ops: &[&Op]) -> Vec<Anomaly> {
-    let mut released: BTreeMap<i64, &Op> = BTreeMap::new();
+/// Accepted writes that began after it was known that their token no longer holds the lock: it was released, its lease was
+/// said to be gone, or a later token had been acquired, for which all earlier ones have to be gone.
+fn after_the_end(ops: &[&Op]) -> Vec<Anomaly> {
+    let mut ended: BTreeMap<i64, &Op> = BTreeMap::new();
+    let mut acquired: BTreeMap<i64, &Op> = BTreeMap::new();
     for op in ops {
-        if let (Call::Release { token, .. }, Some(Return::Released)) = (&op.call, op.outcome.result()) {
-            let first = released.entry(*token).or_insert(op);
-            if op.completed < first.completed {
-                *first = op;
-            }
+        let (ends, token) = match (&op.call, op.outcome.result()) {
+            (Call::Release { token, .. }, Some(Return::Released))
+            | (Call::Renew { token, .. }, Some(Return::Renewed(false))) => (&mut ended, *token),
+            (Call::Acquire { .. }, Some(Return::Acquired { token })) => (&mut acquired, *token),
+            _ => continue,
+        };
+        let first = ends.entry(token).or_insert(op);
+        if op.completed < first.completed {
+            *first = op;
         }
     }
     let mut found = Vec::new();
     for op in ops {
-        if let (Call::Write { token, .. }, Some(Return::Written(Some(revision)))) = (&op.call, op.outcome.result())
-            && let Some(release) = released.get(token).filter(|release| release.precedes(op))
-        {
-            let message = format!("a write of token {token} was accepted at revision {revision} after its release");
-            found.push(Anomaly::new("fence-broken", message, [release.invoked, op.invoked]));
+        let (Call::Write { token, .. }, Some(Return::Written(Some(revision)))) = (&op.call, op.outcome.result()) else {
+            continue;
+        };
+        let later = acquired
+            .range((Bound::Excluded(*token), Bound::Unbounded))
+            .map(|(_, by)| *by);
+        let mut ends = ended.get(token).copied().into_iter().chain(later);
+        if let Some(end) = ends.find(|end| end.precedes(op)) {
+            let message = format!(
+                "a write of token {token} was accepted at revision {revision} after {:?} -> {:?}",
+                end.call, end.outcome
+            );
+            found.push(Anomaly::new("fence-broken", message, [end.invoked, op.invoked]));
         }
     }
     found

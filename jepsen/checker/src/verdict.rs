@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Operation;
 use crate::limits::ANOMALIES_MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -89,6 +90,13 @@ impl Verdict {
     pub fn unknown(&mut self, why: impl Into<String>) {
         self.validity = self.validity.max(Validity::Unknown);
         self.notes.push(why.into());
+    }
+
+    /// A history in which nothing was answered shows nothing.
+    pub(crate) fn needs_answers<C, R>(&mut self, operations: &[Operation<C, R>]) {
+        if !operations.iter().any(|op| op.outcome.is_ok()) {
+            self.unknown("no operation was acknowledged");
+        }
     }
 
     pub fn note(&mut self, note: impl Into<String>) {

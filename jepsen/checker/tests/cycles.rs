@@ -308,11 +308,13 @@ fn an_aborted_write_that_is_read_is_g1a_and_an_unknown_one_is_fine() {
 }
 
 #[test]
-fn a_revision_is_of_one_writer_of_a_key() {
+fn a_revision_is_of_one_writer() {
     use wr::Step::{Read, Write};
     let run = |key, revision| registers(&[(vec![Write(1, 1)], wrote(5)), (vec![Write(key, 2)], wrote(revision))]);
     assert!(run(1, 6).is_valid());
     assert!(run(1, 5).has("revision-given-twice"));
+    assert!(run(2, 6).is_valid());
+    assert!(run(2, 5).has("revision-given-twice"));
     let reader = registers(&[
         (vec![Write(1, 1)], wrote(5)),
         (
@@ -436,6 +438,27 @@ fn a_revision_that_goes_backwards_is_found() {
         ),
     ]);
     assert!(verdict.has("cyclic-versions"), "{verdict:?}");
+}
+
+#[test]
+fn revisions_do_not_go_back_in_real_time_whatever_the_keys() {
+    use wr::Step::{Read, Write};
+    let run = |ends, second: (wr::Step, wr::Return)| {
+        wr::check(&timed(&[
+            (0, ends, vec![Write(1, 1)], wrote(5)),
+            (2, 4, vec![second.0], second.1),
+        ]))
+    };
+    let read = |revision| {
+        let reads = vec![None];
+        let revision = Some(revision);
+        (Read(2), wr::Return { revision, reads })
+    };
+    assert!(run(1, (Write(2, 2), wrote(6))).is_valid());
+    assert!(run(3, (Write(2, 2), wrote(4))).is_valid(), "they overlap");
+    assert!(run(1, (Write(2, 2), wrote(4))).has("revision-backwards"));
+    assert!(run(1, read(5)).is_valid() && run(3, read(4)).is_valid());
+    assert!(run(1, read(4)).has("revision-backwards"));
 }
 
 /// Cycles are proofs: whenever one is found, no order of the transactions explains the history; and a history of a real

@@ -259,6 +259,77 @@ fn a_uid_is_of_one_name() {
     assert!(judge(vec![list(5, vec![other, object("a", 5, "v")])]).has("uid-reused"));
 }
 
+#[test]
+fn a_value_that_was_replaced_does_not_come_back_as_a_newer_version() {
+    let run = |last| judge(vec![create("a", 5, "v"), update("a", 5, 6, "w"), last]);
+    assert!(run(get("a", 7, "v")).has("two-versions"));
+    assert!(run(get("a", 6, "w")).is_valid());
+    assert!(run(update("a", 6, 7, "x")).is_valid());
+}
+
+#[test]
+fn a_write_is_answered_with_what_it_wrote() {
+    let answered = |version, value| (update_call(5, "w"), ok(vec![object("a", version, value)]));
+    let run = |write| judge(vec![create("a", 5, "v"), write]);
+    assert!(run(answered(6, "w")).is_valid());
+    assert!(run(answered(6, "v")).has("wrong-answer"));
+    assert!(run((update_call(5, "w"), ok(vec![]))).has("wrong-answer"));
+    assert!(judge(vec![(create_call("v"), ok(vec![object("a", 5, "w")]))]).has("wrong-answer"));
+    let other = Call::Get { key: "other".into() };
+    let read = (other, ok(vec![object("a", 5, "v")]));
+    assert!(run(read).has("wrong-answer"));
+}
+
+#[test]
+fn an_update_that_was_seen_has_won_though_nobody_answered_it() {
+    let run = |between: Events, last| {
+        let writes = vec![create("a", 5, "v"), (update_call(5, "w"), unknown())];
+        judge([writes, between, vec![last]].concat())
+    };
+    assert!(run(vec![get("a", 6, "w")], update("a", 5, 7, "x")).has("two-winners"));
+    assert!(run(vec![get("a", 6, "w")], update("a", 6, 7, "x")).is_valid());
+    assert!(run(vec![], update("a", 5, 7, "x")).is_valid(), "it may never have been");
+}
+
+#[test]
+fn an_update_replaces_the_version_it_names_and_no_later_one() {
+    assert!(judge(vec![create("a", 5, "v"), update("a", 3, 6, "w")]).has("lost-update"));
+    assert!(judge(vec![create("a", 5, "v"), update("a", 5, 9, "w")]).is_valid());
+    let run = |from| {
+        let writes = vec![create("a", 5, "v"), (update_call(5, "w"), unknown())];
+        judge([writes, vec![get("a", 6, "w"), update("a", from, 8, "x")]].concat())
+    };
+    assert!(run(6).is_valid());
+    assert!(run(4).has("lost-update"));
+    let another_life = |uid, from| {
+        judge(vec![
+            create("a", 5, "v"),
+            delete("a"),
+            create("b", 7, "w"),
+            update(uid, from, 8, "x"),
+        ])
+    };
+    assert!(another_life("b", 7).is_valid());
+    assert!(another_life("b", 5).has("lost-update"));
+    let moved = judge(vec![
+        create("a", 5, "v"),
+        update("b", 5, 6, "w"),
+        (delete_call("a"), unknown()),
+    ]);
+    assert!(moved.has("lost-update"), "an update begins no life");
+}
+
+#[test]
+fn a_list_shows_a_name_once_and_a_uid_is_deleted_once() {
+    let run = |times: usize| judge(vec![create("a", 5, "v"), list(5, vec![object("a", 5, "v"); times])]);
+    assert!(run(1).is_valid());
+    assert!(run(2).has("listed-twice"));
+    let again = |last| judge(vec![create("a", 5, "v"), delete("a"), last]);
+    assert!(again(delete("a")).has("deleted-twice"));
+    assert!(again((delete_call("a"), unknown())).is_valid());
+    assert!(again((delete_call("a"), failed())).is_valid());
+}
+
 /// A sequential server: its revision and the objects by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct State {

@@ -193,6 +193,47 @@ mod locks {
     }
 
     #[test]
+    fn who_lost_the_lock_to_another_writes_no_more() {
+        let run = |last: Vec<_>| judge([vec![acquire(0, 5), acquire(20, 6)], last].concat());
+        assert!(run(vec![write(5, None), write(6, Some(9))]).is_valid());
+        assert!(run(vec![write(5, Some(9))]).has("fence-broken"));
+        assert!(run(vec![write(5, Some(9)), write(6, Some(10))]).has("fence-broken"));
+        let overlapping = |answered_last: bool| {
+            let mut history = History::new();
+            history.invoke(1, 0, acquire(0, 0).2);
+            history.ok(1, 0, Acquired { token: 5 });
+            history.invoke(1, 20 * SECOND, write(5, None).2);
+            history.invoke(2, 20 * SECOND, acquire(0, 0).2);
+            if answered_last {
+                history.ok(2, 21 * SECOND, Acquired { token: 6 });
+                history.ok(1, 22 * SECOND, Written(Some(9)));
+            } else {
+                history.info(2, 21 * SECOND, "timeout");
+                history.ok(1, 22 * SECOND, Written(Some(9)));
+                history.invoke(1, 23 * SECOND, write(5, None).2);
+                history.ok(1, 23 * SECOND, Written(Some(10)));
+            }
+            lock::check(&history.operations().unwrap())
+        };
+        assert!(overlapping(true).is_valid(), "the write may have come first");
+        assert!(overlapping(false).is_valid(), "nobody knows of another holder");
+    }
+
+    #[test]
+    fn who_was_told_that_the_lease_is_gone_writes_no_more() {
+        let renewed = |lives| {
+            let (lock, token, ttl_ns) = (1, 5, 10 * SECOND);
+            (2, 2, Renew { lock, token, ttl_ns }, Renewed(lives))
+        };
+        let run = |lives, revision| judge(vec![acquire(0, 5), renewed(lives), write(5, revision)]);
+        assert!(run(true, Some(9)).is_valid());
+        assert!(run(false, None).is_valid());
+        assert!(run(false, Some(9)).has("fence-broken"));
+        let another = judge(vec![acquire(0, 5), renewed(false), acquire(3, 6), write(6, Some(9))]);
+        assert!(!another.has("fence-broken"));
+    }
+
+    #[test]
     fn tokens_grow_and_guard_what_they_guard() {
         assert!(judge(vec![acquire(0, 5), acquire(20, 5)]).has("token-reused"));
         assert!(judge(vec![acquire(0, 6), acquire(20, 5)]).has("token-backwards"));
@@ -340,6 +381,52 @@ mod elections {
             resign(1, 5),
         ];
         assert!(judge(in_time).is_valid());
+    }
+
+    #[test]
+    fn whoever_was_seen_to_lead_has_deposed_the_one_before() {
+        let run = |token, last| {
+            let mut history = History::new();
+            history.invoke(2, 0, Campaign("b".into()));
+            history.info(2, 0, "timeout");
+            for (at, until, call, answer) in [
+                campaign(0, "a", 1),
+                sees(8, token, if token == 1 { "a" } else { "b" }),
+                last,
+            ] {
+                history.invoke(1, at * SECOND, call);
+                history.ok(1, until * SECOND, answer);
+            }
+            election::check(&history.operations().unwrap(), TTL_S * SECOND)
+        };
+        assert!(run(2, proclaim(8, 1, "a2")).has("deposed-leader-acted"));
+        assert!(run(2, sees(8, 2, "b")).is_valid());
+        assert!(run(1, proclaim(8, 1, "a2")).is_valid(), "the campaign may be won later");
+        let mut overlapping = History::new();
+        overlapping.invoke(2, 0, Campaign("b".into()));
+        overlapping.info(2, 0, "timeout");
+        overlapping.invoke(1, 0, Campaign("a".into()));
+        overlapping.ok(1, 0, Elected { token: 1 });
+        overlapping.invoke(1, 8 * SECOND, proclaim(8, 1, "a2").2);
+        overlapping.invoke(3, 8 * SECOND, election::Call::Leader);
+        overlapping.ok(3, 8 * SECOND, election::Return::Leader(Some((2, "b".into()))));
+        overlapping.ok(1, 9 * SECOND, Proclaimed);
+        assert!(election::check(&overlapping.operations().unwrap(), TTL_S * SECOND).is_valid());
+    }
+
+    #[test]
+    fn who_was_told_that_its_session_is_gone_proclaims_nothing_and_is_not_seen() {
+        let run = |lives, last| {
+            judge(vec![
+                campaign(0, "a", 5),
+                (1, 1, Renew { token: 5 }, Renewed(lives)),
+                last,
+            ])
+        };
+        assert!(run(true, proclaim(1, 5, "a2")).is_valid() && run(true, sees(1, 5, "a")).is_valid());
+        assert!(run(false, sees_nobody(1)).is_valid() && run(false, campaign(8, "b", 9)).is_valid());
+        assert!(run(false, proclaim(1, 5, "a2")).has("deposed-leader-acted"));
+        assert!(run(false, sees(1, 5, "a")).has("deposed-leader-acted"));
     }
 
     #[test]

@@ -301,7 +301,7 @@ mod written_down {
         let lost = stream(1, 1, vec![first(), Response::Compacted(50)]);
         let resumed = |version, past| stream(1, 50, vec![told(vec![event(60, "b", (2, version), Some(past))])]);
         let other = stream(2, 1, vec![first(), Response::Progress(59)]);
-        let writes = writes(&[(put("/a", "a"), 2), (put("/a", "b"), 60)]);
+        let writes = writes(&[(put("/a", "a"), 2), (put("/a", "x"), 0), (put("/a", "b"), 60)]);
         let judge = |streams: &[Watch]| watch::check(streams, &writes);
         assert!(judge(&[lost.clone(), resumed(2, ("a", 2))]).is_valid());
         assert!(judge(&[lost.clone(), resumed(2, ("a", 2)), other.clone()]).is_valid());
@@ -407,6 +407,115 @@ mod written_down {
             assert!(run(response.clone(), [None, Some(29)]).has("from-the-future"));
             assert!(run(response, [Some(29), Some(40)]).has("from-the-future"));
         }
+    }
+
+    #[test]
+    fn each_acknowledged_write_has_a_revision_of_its_own() {
+        let run = |second: Write, revision: i64| {
+            let streams = [stream(1, 1, vec![told(vec![event(2, "a", (2, 1), None)])])];
+            watch::check(&streams, &writes(&[(put("/a", "a"), 2), (second, revision)]))
+        };
+        for key in ["/a", "/b"] {
+            assert!(run(put(key, "b"), 3).is_valid());
+            assert!(run(put(key, "b"), 2).has("revision-given-twice"));
+            assert!(run(put(key, "b"), 1).has("revision-backwards"));
+            assert!(run(put(key, "b"), 0).is_valid());
+        }
+    }
+
+    #[test]
+    fn revisions_of_writes_that_overlap_may_be_told_in_any_order() {
+        let mut history = History::new();
+        history.invoke(1, 0, put("/a", "a"));
+        history.invoke(2, 0, put("/b", "b"));
+        history.ok(1, 0, Some(3));
+        history.ok(2, 0, Some(2));
+        let streams = [stream(1, 3, vec![told(vec![event(3, "a", (3, 1), None)])])];
+        assert!(watch::check(&streams, &history.operations().unwrap()).is_valid());
+    }
+
+    #[test]
+    fn a_previous_value_was_written_and_at_that_revision() {
+        let run = |previous, list: &[(Write, i64)]| {
+            let events = vec![event(9, "b", (2, 5), Some(previous))];
+            let mut all = list.to_vec();
+            all.push((put("/a", "b"), 9));
+            watch::check(&[stream(1, 9, vec![told(events)])], &writes(&all))
+        };
+        assert!(run(("a", 3), &[(put("/a", "a"), 3)]).is_valid());
+        assert!(run(("a", 3), &[(put("/a", "a"), 0)]).is_valid());
+        assert!(
+            run(("x", 3), &[(put("/a", "a"), 3)]).has("wrong-previous"),
+            "nobody wrote it"
+        );
+        assert!(
+            run(("a", 4), &[(put("/a", "a"), 3)]).has("wrong-previous"),
+            "another revision"
+        );
+        assert!(
+            run(("a", 3), &[(put("/c", "a"), 3)]).has("wrong-previous"),
+            "another key"
+        );
+        assert!(
+            run(("a", 3), &[(put("/a", "a"), -1)]).has("wrong-previous"),
+            "it was refused"
+        );
+    }
+
+    #[test]
+    fn a_compaction_ends_its_stream() {
+        let run = |responses| watch::check(&[stream(1, 1, responses)], &writes(&[(put("/a", "a"), 2)]));
+        let told = || told(vec![event(2, "a", (2, 1), None)]);
+        assert!(run(vec![told(), Response::Compacted(1)]).is_valid());
+        assert!(run(vec![Response::Compacted(1), told()]).has("beyond-the-end"));
+        assert!(run(vec![told(), Response::Compacted(1), Response::Progress(2)]).has("beyond-the-end"));
+    }
+
+    /// A deletion that finds nothing has no revision.
+    #[test]
+    fn a_deletion_finds_what_is_there() {
+        let run = |list: &[(Write, Option<i64>)]| {
+            let mut history = History::new();
+            for (write, revision) in list {
+                history.invoke(1, 0, write.clone());
+                match revision {
+                    Some(-1) => history.fail(1, 0, "refused"),
+                    Some(0) => history.info(1, 0, "timeout"),
+                    _ => history.ok(1, 0, *revision),
+                };
+            }
+            watch::check(
+                &[stream(1, 1, vec![Response::Progress(1)])],
+                &history.operations().unwrap(),
+            )
+        };
+        let put = || (put("/a", "a"), Some(2));
+        assert!(run(&[put(), (delete(), None)]).has("found-nothing"));
+        assert!(run(&[put(), (delete(), Some(-1)), (delete(), None)]).has("found-nothing"));
+        assert!(run(&[put(), (delete(), Some(3)), (delete(), None)]).is_valid());
+        assert!(run(&[put(), (delete(), Some(0)), (delete(), None)]).is_valid());
+        assert!(
+            run(&[(delete(), Some(0)), put(), (delete(), None)]).is_valid(),
+            "it may come late"
+        );
+        assert!(run(&[(delete(), None), put(), (delete(), Some(3))]).is_valid());
+        assert!(run(&[(put().0, Some(0)), (delete(), None)]).is_valid());
+        let overlapping = |first: Write, revision| {
+            let mut history = History::new();
+            history.invoke(1, 0, put().0);
+            history.ok(1, 0, Some(2));
+            history.invoke(2, 0, first);
+            history.invoke(1, 0, delete());
+            history.ok(1, 0, None);
+            history.ok(2, 0, Some(revision));
+            watch::check(
+                &[stream(1, 1, vec![Response::Progress(1)])],
+                &history.operations().unwrap(),
+            )
+        };
+        assert!(overlapping(delete(), 3).is_valid());
+        let (key, value) = ("/a".into(), "b".into());
+        assert!(overlapping(Write::Put { key, value }, 3).has("found-nothing"));
     }
 
     #[test]

@@ -48,6 +48,9 @@ pub fn given_once(claims: &[Claim]) -> Verdict {
             }
         }
     }
+    if claims.is_empty() {
+        verdict.unknown("nobody had an address");
+    }
     verdict.note(format!("{} claims on {} addresses", claims.len(), by_address.len()));
     verdict
 }

@@ -38,6 +38,9 @@ pub fn bound_once(states: &[PodState]) -> Verdict {
             verdict.broken(Anomaly::new(kind, format!("{:?}, then {:?}", pair[0], pair[1]), []));
         }
     }
+    if states.is_empty() {
+        verdict.unknown("no Pod was seen");
+    }
     verdict.note(format!("{} pods in {} states", by_uid.len(), states.len()));
     verdict
 }
@@ -57,6 +60,9 @@ pub fn one_live_pod_of_a_name(runs: &[Run]) -> Verdict {
                 verdict.broken(Anomaly::new("two-live-pods", format!("{first:?} and {second:?}"), []));
             }
         }
+    }
+    if runs.is_empty() {
+        verdict.unknown("no node ran a Pod");
     }
     verdict.note(format!("{} runs", runs.len()));
     verdict

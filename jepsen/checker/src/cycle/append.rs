@@ -46,6 +46,7 @@ pub fn check(operations: &[Txn]) -> Verdict {
     anomalies(&graph, &live, show)
         .into_iter()
         .for_each(|anomaly| verdict.broken(anomaly));
+    verdict.needs_answers(operations);
     verdict.note(format!("{} transactions, {} lists", live.len(), orders.longest.len()));
     verdict
 }

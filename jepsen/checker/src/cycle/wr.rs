@@ -3,14 +3,16 @@
 //! next one, and from the absence that every key starts with.
 //!
 //! Besides cycles it finds `G1a`, `G1b`, `garbage-read`, `internal`, `cyclic-versions` (two such orders contradict each
-//! other, as when a revision goes backwards), and `revision-given-twice` (two transactions that wrote one key were told one
-//! revision, where each write of a key makes a revision of its own).
+//! other, as when a revision goes backwards), `revision-given-twice` (two transactions that wrote were told one revision,
+//! where each makes one of its own), and `revision-backwards` (a transaction was told an older revision than one that was over
+//! before it began).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Graph, Kind, anomalies, realtime};
+use crate::revisions::{self, Told};
 use crate::{Anomaly, Operation, Verdict};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,7 +54,7 @@ pub fn check(operations: &[Txn]) -> Verdict {
     versions
         .contradictions()
         .into_iter()
-        .chain(revisions_given_twice(&live))
+        .chain(revisions::broken(&told(&live)))
         .for_each(|anomaly| verdict.broken(anomaly));
     let mut graph = Graph::default();
     versions.add_edges(&live, &mut graph);
@@ -61,6 +63,7 @@ pub fn check(operations: &[Txn]) -> Verdict {
     anomalies(&graph, &live, show)
         .into_iter()
         .for_each(|anomaly| verdict.broken(anomaly));
+    verdict.needs_answers(operations);
     verdict.note(format!("{} transactions, {} keys", live.len(), versions.next.len()));
     verdict
 }
@@ -157,22 +160,13 @@ fn bad_reads(reader: &Txn, operations: &[Txn], writers: &HashMap<(u64, i64), (us
     found
 }
 
-/// Writers of one key that were told one revision.
-fn revisions_given_twice(live: &[&Txn]) -> Vec<Anomaly> {
-    let mut given: BTreeMap<(u64, i64), u64> = BTreeMap::new();
-    let mut found = Vec::new();
-    for txn in live {
-        let Some(revision) = txn.outcome.result().and_then(|answer| answer.revision) else {
-            continue;
-        };
-        for key in final_writes(txn).into_keys() {
-            if let Some(first) = given.insert((key, revision), txn.invoked) {
-                let message = format!("key {key}: revision {revision} was told to two transactions that wrote it");
-                found.push(Anomaly::new("revision-given-twice", message, [first, txn.invoked]));
-            }
-        }
-    }
-    found
+/// The revisions that transactions were told; those that wrote made theirs.
+fn told(live: &[&Txn]) -> Vec<Told> {
+    let told = live.iter().filter_map(|txn| {
+        let revision = txn.outcome.result()?.revision?;
+        Told::new(txn, revision, !final_writes(txn).is_empty())
+    });
+    told.collect()
 }
 
 /// For each key, which version is known to come before which.

@@ -7,12 +7,16 @@
 //! | `gap` | no event between the first revision asked for and the last one spoken of is left out (reliable, resumable) |
 //! | `split` | a revision comes in one response (atomic) |
 //! | `late` | after a progress notice for a revision, nothing older follows (bookmarkable) |
+//! | `beyond-the-end` | nothing follows in a stream that a compaction has ended |
 //! | `foreign` | only keys and revisions that were asked for come |
 //! | `divergent` | two watches tell the same event alike |
-//! | `wrong-previous` | previous value, version and creation follow from the event before |
+//! | `wrong-previous` | previous value, version and creation follow from the event before; the value was written, and at that revision |
 //! | `phantom` | no event without a write of its key: not of a failed one, not of one that was never made |
 //! | `double` | no write makes two events |
 //! | `misplaced` | an acknowledged write's event has the acknowledged revision; any other's a later one than all before it |
+//! | `revision-given-twice` | each acknowledged write makes a revision of its own |
+//! | `revision-backwards` | what begins after a write was acknowledged gets a greater revision |
+//! | `found-nothing` | a deletion finds what was put and cannot have been deleted |
 //! | `from-the-future` | no event, progress or compaction is told of before the store has its revision |
 //!
 //! The promises are those of etcd's API guarantees for watches (<https://etcd.io/docs/v3.5/learning/api_guarantees/>), and

@@ -50,6 +50,12 @@ impl Reference {
         }
     }
 
+    /// Each previous value and revision told, with the event it was told of.
+    pub(super) fn pasts(&self) -> impl Iterator<Item = (&Place, &(String, i64))> {
+        let pasts = self.pasts.iter();
+        pasts.flat_map(|(place, pasts)| pasts.iter().map(move |past| (place, past)))
+    }
+
     /// Events that a stream passed over.
     pub(super) fn gaps(&self, watch: &Watch) -> Vec<Anomaly> {
         let Some(until) = told_until(watch) else {

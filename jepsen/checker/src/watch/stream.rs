@@ -11,6 +11,14 @@ pub(super) fn check(watch: &Watch) -> Vec<Anomaly> {
     let mut anomaly =
         |kind: &str, what: String| found.push(Anomaly::new(kind, format!("process {}: {what}", watch.process), []));
     let (mut last, mut promised, mut seen) = (i64::MIN, i64::MIN, BTreeSet::new());
+    let is_end = |response: &Response| matches!(response, Response::Compacted(_));
+    let mut beyond = watch.responses.splitn(2, is_end).skip(1).flatten();
+    if let Some(response) = beyond.next() {
+        anomaly(
+            "beyond-the-end",
+            format!("{response:?} came after a compaction had ended the stream"),
+        );
+    }
     for response in &watch.responses {
         let Response::Events(events) = response else {
             promised = if let Response::Progress(revision) = response {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::reference::{Place, Reference};
 use super::{Event, Write, Written};
+use crate::revisions::{self, Floors, Told};
 use crate::{Anomaly, Operation, Outcome};
 
 type Op = Operation<Write, Written>;
@@ -24,8 +25,12 @@ impl Write {
 
 impl Reference {
     pub(super) fn compare_writes(&self, writes: &[Op]) -> Vec<Anomaly> {
-        let floors = Floors::new(writes);
-        let mut found = self.misplaced();
+        let told = acknowledged(writes);
+        let floors = Floors::new(&told);
+        let mut found = revisions::broken(&told);
+        found.extend(self.misplaced());
+        found.extend(self.wrong_pasts(writes));
+        found.extend(found_nothing(writes));
         found.extend(self.puts(writes, &floors));
         found.extend(self.deletions(writes, &floors));
         found
@@ -41,13 +46,7 @@ impl Reference {
     }
 
     fn puts(&self, writes: &[Op], floors: &Floors) -> Vec<Anomaly> {
-        let by_value: HashMap<&str, &Op> = writes
-            .iter()
-            .filter_map(|write| match &write.call {
-                Write::Put { value, .. } => Some((value.as_str(), write)),
-                Write::Delete { .. } => None,
-            })
-            .collect();
+        let by_value = by_value(writes);
         let mut found = Vec::new();
         let mut told: HashMap<&str, i64> = HashMap::new();
         for event in self.events.values() {
@@ -61,13 +60,32 @@ impl Reference {
         found
     }
 
+    /// Previous values that nobody can have written, or that were written at another revision.
+    fn wrong_pasts(&self, writes: &[Op]) -> Vec<Anomaly> {
+        let by_value = by_value(writes);
+        let mut found = Vec::new();
+        for ((revision, key), past) in self.pasts() {
+            let (value, at) = past;
+            let possible = by_value.get(value.as_str()).is_some_and(|write| {
+                let elsewhere = matches!(write.outcome, Outcome::Ok(Some(told)) if told != *at);
+                write.call.key() == key && !write.outcome.is_fail() && !elsewhere
+            });
+            if !possible {
+                let message =
+                    format!("{key} at {revision} is told to have come after {past:?}, which nobody wrote there");
+                found.push(Anomaly::new("wrong-previous", message, []));
+            }
+        }
+        found
+    }
+
     /// Deletions told of, against those that may have made them: each makes one event at most, the acknowledged ones at their
     /// revision, those of unknown outcome at any revision that was not yet given when they began.
     fn deletions(&self, writes: &[Op], floors: &Floors) -> Vec<Anomaly> {
         let mut unknown: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
         for write in writes.iter().filter(|write| write.outcome.is_info()) {
             if let Write::Delete { key } = &write.call {
-                unknown.entry(key).or_default().push(floors.of(write));
+                unknown.entry(key).or_default().push(floor(floors, write));
             }
         }
         let mut taken: BTreeMap<&str, usize> = BTreeMap::new();
@@ -95,6 +113,14 @@ impl Reference {
     }
 }
 
+fn by_value(writes: &[Op]) -> HashMap<&str, &Op> {
+    let puts = writes.iter().filter_map(|write| match &write.call {
+        Write::Put { value, .. } => Some((value.as_str(), write)),
+        Write::Delete { .. } => None,
+    });
+    puts.collect()
+}
+
 fn wrong_put(event: &Event, write: Option<&Op>, floors: &Floors) -> Option<Anomaly> {
     let Some(write) = write.filter(|write| write.call.makes(event)) else {
         return Some(phantom(format!("nobody wrote {event:?}"), []));
@@ -108,10 +134,10 @@ fn wrong_put(event: &Event, write: Option<&Op>, floors: &Floors) -> Option<Anoma
         Outcome::Ok(Some(revision)) if *revision != event.revision => {
             misplaced(format!("{event:?} was acknowledged at revision {revision}"))
         }
-        Outcome::Info(_) if event.revision <= floors.of(write) => {
+        Outcome::Info(_) if event.revision <= floor(floors, write) => {
             let message = format!(
                 "{event:?} was asked for after revision {} had been given",
-                floors.of(write)
+                floor(floors, write)
             );
             misplaced(message)
         }
@@ -123,26 +149,56 @@ fn phantom(message: String, events: impl IntoIterator<Item = u64>) -> Anomaly {
     Anomaly::new("phantom", message, events)
 }
 
-/// The greatest revision acknowledged by each event of the history: what begins later gets a greater one.
-struct Floors(BTreeMap<u64, i64>);
+/// The revisions of acknowledged writes; a deletion that found nothing made none.
+fn acknowledged(writes: &[Op]) -> Vec<Told> {
+    let told = writes.iter().filter_map(|write| match write.outcome {
+        Outcome::Ok(Some(revision)) => Told::new(write, revision, true),
+        _ => None,
+    });
+    told.collect()
+}
 
-impl Floors {
-    fn new(writes: &[Op]) -> Floors {
-        let acknowledged = writes.iter().filter_map(|write| match write.outcome {
-            Outcome::Ok(Some(revision)) => Some((write.completed?, revision)),
-            _ => None,
-        });
-        let mut floors: BTreeMap<u64, i64> = acknowledged.collect();
-        let mut greatest = i64::MIN;
-        for revision in floors.values_mut() {
-            greatest = greatest.max(*revision);
-            *revision = greatest;
+/// The greatest revision acknowledged before a write began, which gets a greater one.
+fn floor(floors: &Floors, write: &Op) -> i64 {
+    floors.before(write.invoked).map_or(i64::MIN, |(revision, _)| revision)
+}
+
+/// Deletions that found nothing, though a put of the key was over before they began, and every deletion that may have taken
+/// effect was over before that put, has a smaller revision than it, or began later than the one that found nothing ended.
+fn found_nothing(writes: &[Op]) -> Vec<Anomaly> {
+    let mut keys: BTreeMap<&str, Vec<&Op>> = BTreeMap::new();
+    for write in writes.iter().filter(|write| !write.outcome.is_fail()) {
+        keys.entry(write.call.key()).or_default().push(write);
+    }
+    let mut found = Vec::new();
+    for writes in keys.values() {
+        let is_put = |write: &&&Op| matches!(write.call, Write::Put { .. });
+        let (puts, deletions): (Vec<&Op>, Vec<&Op>) = writes.iter().partition(is_put);
+        let (in_vain, deletions): (Vec<&Op>, Vec<&Op>) = deletions
+            .into_iter()
+            .partition(|write| write.outcome == Outcome::Ok(None));
+        for vain in in_vain {
+            let newest = puts.iter().filter(|put| put.precedes(vain));
+            let newest = newest
+                .filter_map(|put| Some((revision(put)?, put)))
+                .max_by_key(|(at, _)| *at);
+            let Some((at, put)) = newest else { continue };
+            let excused = deletions.iter().any(|deletion| {
+                let before = deletion.precedes(put) || revision(deletion).is_some_and(|deleted| deleted < at);
+                !before && !vain.precedes(deletion)
+            });
+            if !excused {
+                let message = format!(
+                    "{:?} found nothing, after {:?} was acknowledged at {at}",
+                    vain.call, put.call
+                );
+                found.push(Anomaly::new("found-nothing", message, [put.invoked, vain.invoked]));
+            }
         }
-        Floors(floors)
     }
+    found
+}
 
-    fn of(&self, write: &Op) -> i64 {
-        let before = self.0.range(..write.invoked).next_back();
-        before.map_or(i64::MIN, |(_, revision)| *revision)
-    }
+fn revision(write: &Op) -> Option<i64> {
+    *write.outcome.result()?
 }

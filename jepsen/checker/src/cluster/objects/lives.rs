@@ -144,6 +144,20 @@ pub(super) fn deletes_last(operations: &[Op]) -> Vec<Anomaly> {
     found
 }
 
+/// A deletion that is acknowledged removed the object, which another one then cannot have done.
+pub(super) fn one_deletion(operations: &[Op]) -> Vec<Anomaly> {
+    let mut deleted: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut found = Vec::new();
+    for op in operations.iter().filter(|op| op.outcome.is_ok()) {
+        let Call::Delete { key, uid } = &op.call else { continue };
+        if let Some(first) = deleted.insert(uid, op.invoked) {
+            let message = format!("two deletions of {key} with uid {uid} were acknowledged");
+            found.push(Anomaly::new("deleted-twice", message, [first, op.invoked]));
+        }
+    }
+    found
+}
+
 pub(super) fn uids_are_unique(operations: &[Op]) -> Vec<Anomaly> {
     let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
     let mut found = Vec::new();

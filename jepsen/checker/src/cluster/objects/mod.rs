@@ -5,11 +5,16 @@
 //! | `resource-version-backwards` | versions of a name, and of lists, never go back: what is asked for later is not older |
 //! | `stale-read` | an acknowledged write is not missed by who reads later |
 //! | `two-states` | an object has one state at one version |
-//! | `two-winners` | of two updates of one version one wins |
+//! | `two-versions` | a value, which is written once, has one version |
+//! | `two-winners` | of two updates of one version one wins, whether it was answered or only seen |
+//! | `lost-update` | an update replaces the version it names: no other one of the name lies between, and it stays the same life |
+//! | `wrong-answer` | a write is answered with what it wrote, a read of a name with that name |
+//! | `listed-twice` | a list shows a name once |
 //! | `phantom` | a value was written to the name by someone who had asked by then and was not refused |
 //! | `vanished` | who was there is there until someone can have deleted it |
 //! | `created-twice` | a name has a second life only after the first one can have been deleted |
 //! | `deleted-came-back` | an acknowledged delete stays deleted |
+//! | `deleted-twice` | of two deletions of one uid one is acknowledged |
 //! | `uid-reused` | a uid never serves two names |
 //!
 //! They follow from one linearizable store beneath (etcd's API guarantees, <https://etcd.io/docs/v3.5/learning/api_guarantees/>)
@@ -73,17 +78,22 @@ pub fn check(operations: &[Op]) -> Verdict {
         states::names_go_forward,
         states::updates_go_forward,
         states::one_at_a_version,
+        states::one_version_of_a_value,
         states::one_winner,
+        states::updates_replace_what_they_name,
+        states::answers_fit,
         states::values_were_written,
         lives::nobody_vanishes,
         lives::one_after_the_other,
         lives::deletes_last,
+        lives::one_deletion,
         lives::uids_are_unique,
     ];
     checks
         .iter()
         .flat_map(|check| check(operations))
         .for_each(|anomaly| verdict.broken(anomaly));
+    verdict.needs_answers(operations);
     verdict.note(format!("{} operations", operations.len()));
     verdict
 }
