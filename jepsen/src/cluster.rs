@@ -14,6 +14,7 @@ use proto::etcd::etcdserverpb::{RangeRequest, StatusRequest};
 use crate::client::Target;
 use crate::db::Db;
 use crate::disk::Disk;
+use crate::leftovers;
 use crate::limits::{CONNECT_TIMEOUT, HEALTHY_POLL, HEALTHY_TIMEOUT, OPERATION_TIMEOUT, STOP_TIMEOUT};
 use crate::nemesis::members;
 use crate::network::Network;
@@ -81,7 +82,7 @@ impl Cluster {
             std::fs::create_dir_all(&cluster.db.members[member].root)?;
             if disks {
                 let name = &cluster.db.members[member].name;
-                let image = cluster.db.directory.join(format!("{name}.img"));
+                let image = cluster.db.directory.join(leftovers::image(name));
                 cluster.disks.push(Disk::create(image, &cluster.db.data(member), name)?);
             }
         }
@@ -124,8 +125,12 @@ impl Cluster {
         }
         let log = OpenOptions::new().create(true).append(true).open(self.log(member))?;
         let command = self.db.command(member);
-        let mut child = Command::new("nsenter");
-        child.arg(self.network.enter(member)).arg("--");
+        // It ends with the harness, however that ends.
+        let mut child = Command::new("setpriv");
+        child
+            .args(["--pdeathsig", "KILL", "nsenter"])
+            .arg(self.network.enter(member))
+            .arg("--");
         if let Some(library) = &self.clock {
             child.args([
                 "env",

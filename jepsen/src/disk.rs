@@ -3,14 +3,18 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 
+use crate::leftovers;
 use crate::limits::DISK_BYTES;
 use crate::shell::{quietly, run, sh};
 
 /// Bytes a second that a slow disk writes.
 const SLOW_BYTES_PER_SECOND: u64 = 1 << 20;
+/// What may be left of a full disk: its member may free something while it is filled.
+const FULL_LEFT_BYTES: u64 = 1 << 20;
 /// `FS_IOC_SHUTDOWN` without writing the journal. nix has no such call, and every Debian has perl.
 const SHUTDOWN: &str =
     "open(my $d, '<', $ARGV[0]) or die $!; my $f = pack('L', 2); ioctl($d, 0x8004587d, $f) or die $!";
@@ -20,6 +24,8 @@ pub(crate) struct Disk {
     mount: PathBuf,
     device: String,
     cgroup: PathBuf,
+    /// Why its member's process is not in the group, if it is not.
+    not_adopted: Mutex<Option<String>>,
 }
 
 impl Disk {
@@ -35,12 +41,13 @@ impl Disk {
         let device = sh(&format!("losetup -f --show {}", image.display()))?
             .trim()
             .to_string();
-        let cgroup = Path::new("/sys/fs/cgroup/blkio").join(format!("jepsen-{}-{name}", std::process::id()));
+        let cgroup = leftovers::group(name);
         let disk = Disk {
             image,
             mount: mount.into(),
             device,
             cgroup,
+            not_adopted: Mutex::default(),
         };
         disk.attach()?;
         // Only slow disks need it; a kernel without blkio has none.
@@ -54,22 +61,39 @@ impl Disk {
 
     /// Takes a process into the group whose writes [`Disk::slow`] slows.
     pub(crate) fn adopt(&self, process: u32) {
-        let _ = std::fs::write(self.cgroup.join("cgroup.procs"), process.to_string());
+        let file = self.cgroup.join("cgroup.procs");
+        let adopted = std::fs::write(&file, process.to_string());
+        let why = adopted
+            .err()
+            .map(|error| format!("cannot write {}: {error}", file.display()));
+        *self.not_adopted.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
-    /// Leaves no byte free.
+    /// Leaves no byte free, but for what the member itself frees meanwhile.
     ///
     /// # Errors
-    /// fallocate is missing.
+    /// It did not become full.
     pub(crate) fn fill(&self) -> anyhow::Result<()> {
-        let available = sh(&format!("df --output=avail -B1 {}", self.mount.display()))?;
-        let bytes = available.lines().last().unwrap_or("0").trim().to_string();
+        let bytes = self.available()?.to_string();
         // The last few blocks go to a second file, as the first one's own blocks are not counted.
         let ballast = self.ballast();
-        let _ = run("fallocate", &["-l", &bytes, &ballast.display().to_string()]);
+        let allocated = run("fallocate", &["-l", &bytes, &ballast.display().to_string()]);
+        // That it ends because nothing is left is what is wanted.
         let rest = format!("if=/dev/zero of={}.rest bs=4096", ballast.display());
-        let _ = sh(&format!("dd {rest}"));
+        let copied = sh(&format!("dd {rest}"));
+        let left = self.available()?;
+        anyhow::ensure!(
+            left <= FULL_LEFT_BYTES,
+            "{left} bytes are still free on {}: {allocated:?}, {copied:?}",
+            self.mount.display()
+        );
         Ok(())
+    }
+
+    fn available(&self) -> anyhow::Result<u64> {
+        let said = sh(&format!("df --output=avail -B1 {}", self.mount.display()))?;
+        let bytes = said.lines().last().unwrap_or_default().trim();
+        bytes.parse().with_context(|| format!("df says {said:?}"))
     }
 
     pub(crate) fn free(&self) {
@@ -83,8 +107,11 @@ impl Disk {
     }
 
     /// # Errors
-    /// The kernel cannot throttle this device.
+    /// The kernel cannot throttle this device, or the member's process.
     pub(crate) fn slow(&self) -> anyhow::Result<()> {
+        if let Some(why) = &*self.not_adopted.lock().unwrap_or_else(PoisonError::into_inner) {
+            anyhow::bail!("the member's writes cannot be slowed: {why}");
+        }
         self.throttle(SLOW_BYTES_PER_SECOND)
     }
 

@@ -10,7 +10,8 @@
 //! otherwise.
 //!
 //! # Promises
-//! - Every fault is undone and every process, mount, link and rule is removed at the end, also after Ctrl-C.
+//! - Every fault is undone and every process, mount, link and rule is removed at the end, also after Ctrl-C, SIGTERM and
+//!   SIGHUP. Members die with a harness that is killed; the rest it leaves is removed by the next test, or `jepsen clean`.
 //! - A test's directory has all that is needed to judge it again: `jepsen check`.
 //! - A seed fixes the schedule of faults and each worker's choices; the interleaving is the machine's.
 //!
@@ -23,6 +24,7 @@ mod client;
 mod cluster;
 mod db;
 mod disk;
+mod leftovers;
 pub mod limits;
 mod nemesis;
 mod network;

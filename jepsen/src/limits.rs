@@ -24,3 +24,11 @@ pub const TIMELINE_OPERATIONS: usize = 6_000;
 pub const PLOT_POINTS: usize = 8_000;
 /// Size of each member's file system when disks are part of the test.
 pub const DISK_BYTES: u64 = 1 << 30;
+/// Operations a second of all clients that a test can be asked for.
+pub const RATE: std::ops::RangeInclusive<f64> = 0.01..=100_000.0;
+/// Clients, seconds of a test, and minutes of a suite that can be asked for.
+pub const CLIENTS_MAX: u64 = 10_000;
+pub const TEST_SECONDS_MAX: u64 = 86_400;
+pub const SUITE_MINUTES_MAX: u64 = 100_000;
+/// Tests that could not be made, one after the other, after which a suite gives up.
+pub const UNMADE_TESTS_MAX: usize = 3;

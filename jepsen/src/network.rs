@@ -134,14 +134,15 @@ impl Network {
     pub(crate) fn delay(&self, milliseconds: Range<u64>) -> anyhow::Result<()> {
         self.hurry();
         for member in 0..self.members {
-            let mut child = Command::new("nsenter")
+            let mut child = Command::new("setpriv")
+                .args(["--pdeathsig", "KILL", "nsenter"])
                 .arg(self.enter(member))
                 .args(["--", "perl", "-e", HOLD_BACK, QUEUE])
                 .args([milliseconds.start, milliseconds.end].map(|time| time.to_string()))
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
                 .spawn()
-                .context("cannot run nsenter")?;
+                .context("cannot run setpriv")?;
             let mut line = String::new();
             if let Some(said) = child.stdout.take() {
                 BufReader::new(said).read_line(&mut line)?;

@@ -1,8 +1,7 @@
-//! The history while it is made: in memory for the checkers, and line by line on disk, so that a test which dies leaves all
-//! it saw.
+//! The history while it is made: in memory for the checkers, and line by line on disk. No line waits in a buffer, so that a
+//! test which is killed leaves all that it had recorded.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -18,7 +17,7 @@ pub(crate) struct Recorder<C, R> {
 
 struct Inner<C, R> {
     history: History<C, R>,
-    file: BufWriter<File>,
+    file: File,
 }
 
 impl<C, R> Clone for Recorder<C, R> {
@@ -35,7 +34,7 @@ impl<C: Clone + Serialize, R: Clone + Serialize> Recorder<C, R> {
         let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
         let inner = Inner {
             history: History::new(),
-            file: BufWriter::new(file),
+            file,
         };
         Ok(Recorder {
             inner: Arc::new(Mutex::new(inner)),
@@ -56,8 +55,7 @@ impl<C: Clone + Serialize, R: Clone + Serialize> Recorder<C, R> {
     }
 
     pub(crate) fn history(&self) -> History<C, R> {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = inner.file.flush();
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.history.clone()
     }
 }

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use checker::{Anomaly, History, Validity, Verdict};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::cli::TestArgs;
 use crate::client::Target;
 use crate::cluster::{Cluster, End};
 use crate::db::{Db, Member, program};
+use crate::leftovers;
 use crate::limits::HEALTHY_TIMEOUT;
 use crate::nemesis::{Fault, Nemesis, heal};
 use crate::network::Network;
@@ -23,7 +25,7 @@ use crate::worker::{Pace, Worker};
 use crate::workload::Workload;
 
 /// Processes of the last reads, far from those of the workers.
-const FINISHERS: usize = 1 << 32;
+pub(crate) const FINISHERS: usize = 1 << 32;
 /// How long workers may take to finish their last operation.
 const LAST_OPERATION: Duration = Duration::from_secs(20);
 /// How often a judge of processes looks at them.
@@ -34,16 +36,52 @@ const WATCH: Duration = Duration::from_millis(100);
 /// # Errors
 /// The test could not be made; a broken promise is not an error but a verdict.
 pub(crate) async fn test<W: Workload>(args: TestArgs) -> anyhow::Result<i32> {
+    let mut stops = Stops::listen()?;
     let tested = async {
         tokio::select! {
             result = run::<W>(&args) => result,
-            _ = tokio::signal::ctrl_c() => anyhow::bail!("stopped by Ctrl-C; all faults are undone"),
+            signal = stops.asked() => anyhow::bail!("stopped by {signal}; all faults are undone"),
         }
     };
     let (directory, summary, history) = tested.await?;
+    // Nothing is broken any more; judging takes no notice of anybody and leaves nothing to clean.
+    tokio::spawn(async move {
+        eprintln!(
+            "stopped by {} while judging; `jepsen check` goes on",
+            stops.asked().await
+        );
+        std::process::exit(2);
+    });
     let verdicts = judge::<W>(&directory, &summary, &history)?;
     report::write(&directory, &summary, &history, &verdicts)?;
     Ok(tell(&directory, &summary, &verdicts))
+}
+
+/// The signals that ask a test to end; it undoes all that it did first.
+struct Stops {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Stops {
+    /// From here on they do not end the process.
+    fn listen() -> anyhow::Result<Stops> {
+        Ok(Stops {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for one; which.
+    async fn asked(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "Ctrl-C",
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.hang_up.recv() => "SIGHUP",
+        }
+    }
 }
 
 type Done<W> = (
@@ -59,9 +97,23 @@ async fn run<W: Workload>(args: &TestArgs) -> anyhow::Result<Done<W>> {
         args.workload.name(),
         args.db.name()
     );
+    anyhow::ensure!(
+        args.concurrency >= W::CLIENTS_MIN,
+        "{} needs at least {} clients: set --concurrency",
+        args.workload.name(),
+        W::CLIENTS_MIN
+    );
     let start = Instant::now();
+    match leftovers::clean() {
+        Ok(removed) => removed
+            .iter()
+            .for_each(|what| eprintln!("removed what a dead test left: {what}")),
+        Err(error) => eprintln!("what dead tests left cannot be removed: {error:#}"),
+    }
     let directory = directory(args)?;
     let cluster = Arc::new(cluster(args, &directory, start)?);
+    let begun = begun(args, &cluster);
+    report::save(&directory, &begun)?;
     (0..cluster.len()).try_for_each(|member| cluster.start(member))?;
     let up = cluster
         .healthy()
@@ -110,15 +162,10 @@ async fn run<W: Workload>(args: &TestArgs) -> anyhow::Result<Done<W>> {
     finish(&workload, &cluster, &recorder, args.seed).await?;
     join(&mut workers, HEALTHY_TIMEOUT).await;
     watching.abort();
+    // It holds the cluster, which is taken down with the last that does.
+    let _ = watching.await;
     workload.save(&directory)?;
     let summary = Summary {
-        workload: args.workload.name(),
-        db: args.db.name().into(),
-        version: cluster.db.version(),
-        command: std::env::args().collect::<Vec<_>>().join(" "),
-        members: cluster.len(),
-        seconds: args.time_limit,
-        nemesis: args.nemesis.iter().map(|fault| fault.name()).collect(),
         faults,
         ends: cluster.ends(),
         complaints: cluster.complaints(),
@@ -128,8 +175,33 @@ async fn run<W: Workload>(args: &TestArgs) -> anyhow::Result<Done<W>> {
         recovered: recovered
             .map(|time| time.as_millis() as u64)
             .map_err(|error| format!("{error:#}")),
+        ended: true,
+        ..begun
     };
+    // Also if judging it goes wrong.
+    report::save(&directory, &summary)?;
     Ok((directory, summary, (workload, recorder.history())))
+}
+
+/// What is known of a test before anything is done.
+fn begun(args: &TestArgs, cluster: &Cluster) -> Summary {
+    Summary {
+        workload: args.workload.name(),
+        db: args.db.name().into(),
+        version: cluster.db.version(),
+        command: std::env::args().collect::<Vec<_>>().join(" "),
+        members: cluster.len(),
+        seconds: args.time_limit,
+        nemesis: args.nemesis.iter().map(|fault| fault.name()).collect(),
+        faults: Vec::new(),
+        ends: Vec::new(),
+        complaints: Vec::new(),
+        snapshots: 0,
+        refused: 0,
+        calm_from_ns: None,
+        recovered: Err("the test did not come to its end".into()),
+        ended: false,
+    }
 }
 
 fn directory(args: &TestArgs) -> anyhow::Result<PathBuf> {
@@ -204,13 +276,7 @@ async fn finish<W: Workload>(
         if !cluster.is_running(member) {
             continue;
         }
-        let worker = Worker::new(
-            member,
-            FINISHERS + member,
-            &pace,
-            targets.clone(),
-            recorder.clone(),
-        )?;
+        let worker = Worker::new(member, FINISHERS + member, &pace, targets.clone(), recorder.clone())?;
         let workload = workload.clone();
         finishers.spawn(async move { workload.finish(worker).await });
     }
@@ -227,7 +293,7 @@ fn judge<W: Workload>(
 ) -> anyhow::Result<Vec<Verdict>> {
     let begun = Instant::now();
     // Without faults it was calm from the beginning.
-    let calm_from_ns = if summary.nemesis.is_empty() {
+    let calm_from_ns = if summary.nemesis.is_empty() && summary.ended {
         Some(0)
     } else {
         summary.calm_from_ns
@@ -236,7 +302,7 @@ fn judge<W: Workload>(
     eprintln!("judged in {:.1?}", begun.elapsed());
     verdicts.push(activity(history)?);
     verdicts.push(faults(summary));
-    verdicts.push(recovery(&summary.recovered));
+    verdicts.push(recovery(summary));
     verdicts.push(processes(&summary.ends));
     verdicts.push(beside(summary));
     let file = File::create(directory.join("verdict.json"))?;
@@ -285,9 +351,13 @@ fn faults(summary: &Summary) -> Verdict {
 }
 
 /// After the faults are healed, every member answers again without anyone's help.
-fn recovery(recovered: &Result<u64, String>) -> Verdict {
+fn recovery(summary: &Summary) -> Verdict {
     let mut verdict = Verdict::valid("recovery");
-    match recovered {
+    if !summary.ended {
+        verdict.unknown("the test did not come to its end: what it left was judged");
+        return verdict;
+    }
+    match &summary.recovered {
         Ok(time) => verdict.note(format!(
             "all members answered {time} ms after the last fault was healed"
         )),
@@ -384,17 +454,43 @@ fn summary(directory: &Path) -> anyhow::Result<Summary> {
     serde_json::from_reader(BufReader::new(file)).with_context(|| format!("{} is not valid", path.display()))
 }
 
+/// Bytes up to the end of the last whole line: a test that was killed may have left half of one.
+fn whole_lines(text: &[u8]) -> usize {
+    text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1)
+}
+
 /// Judges a stored history again.
 ///
 /// # Errors
 /// It cannot be read.
 pub(crate) fn check<W: Workload>(directory: &Path) -> anyhow::Result<i32> {
     let summary = summary(directory)?;
-    let history = History::read(BufReader::new(File::open(directory.join("history.jsonl"))?))?;
+    let path = directory.join("history.jsonl");
+    let mut lines = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let workload = Arc::new(W::default());
-    workload.load(directory)?;
+    if summary.ended {
+        workload.load(directory)?;
+    } else {
+        lines.truncate(whole_lines(&lines));
+        if let Err(error) = workload.load(directory) {
+            eprintln!("what is recorded beside the history was not written: {error:#}");
+        }
+    }
+    let history = History::read(lines.as_slice())?;
     let done = (workload, history);
     let verdicts = judge::<W>(directory, &summary, &done)?;
     report::write(directory, &summary, &done, &verdicts)?;
     Ok(tell(directory, &summary, &verdicts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_line_is_not_read() {
+        assert_eq!(whole_lines(b"one\ntwo\nthr"), 8);
+        assert_eq!(whole_lines(b"one\n"), 4);
+        assert_eq!(whole_lines(b"on"), 0);
+    }
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::{SuiteArgs, Workload};
 use crate::db;
+use crate::limits::UNMADE_TESTS_MAX;
 use crate::nemesis::Fault;
 use crate::report::Summary;
 
@@ -101,10 +102,11 @@ struct Line {
     directory: PathBuf,
 }
 
-/// Runs tests until the budget is used up. Returns the program's exit code: 1 if a promise was broken in any.
+/// Runs tests until the budget is used up. Returns the program's exit code: 1 if a promise was broken in any, 2 if one was not
+/// proven or a test could not be made.
 ///
 /// # Errors
-/// No test can be made.
+/// Several tests after one another could not be made: the next ones would not be, either.
 pub(crate) fn run(args: &SuiteArgs) -> anyhow::Result<i32> {
     let program = db::program(args.db, args.binary.as_deref())?;
     let version = format!("{} {}", db::version(&program), db::fingerprint(&program)?);
@@ -114,7 +116,7 @@ pub(crate) fn run(args: &SuiteArgs) -> anyhow::Result<i32> {
         .map(|line| line.number)
         .collect();
     let (budget, mut used) = (Duration::from_secs(args.budget * 60), Duration::ZERO);
-    let mut worst = 0;
+    let (mut broken, mut unproven, mut unmade) = (false, false, 0);
     let numbers = (args.from..).step_by(args.step.max(1) as usize);
     for number in numbers.filter(|number| !done.contains(number)) {
         if used >= budget {
@@ -125,32 +127,48 @@ pub(crate) fn run(args: &SuiteArgs) -> anyhow::Result<i32> {
             continue;
         }
         let begun = Instant::now();
-        match test(args, &program, &case) {
+        match test(args, &program, number, &case) {
             Ok(directory) => {
                 let line = line(number, &version, &case, directory)?;
                 used += Duration::from_secs(line.seconds);
-                if !line.broken.is_empty() {
-                    worst = 1;
-                }
+                broken |= !line.broken.is_empty();
+                unproven |= !line.unknown.is_empty();
+                unmade = 0;
                 println!("{}", row(&line));
                 append(&args.results, &line)?;
             }
             Err(error) => {
                 eprintln!("test {number} could not be made: {error:#}");
                 used += begun.elapsed();
+                unproven = true;
+                unmade += 1;
+                anyhow::ensure!(
+                    unmade < UNMADE_TESTS_MAX,
+                    "{unmade} tests after one another could not be made"
+                );
             }
         }
         table(&args.results)?;
     }
-    Ok(worst)
+    Ok(exit_code(broken, unproven))
+}
+
+fn exit_code(broken: bool, unproven: bool) -> i32 {
+    match (broken, unproven) {
+        (true, _) => 1,
+        (false, true) => 2,
+        (false, false) => 0,
+    }
 }
 
 /// Makes one test in a process of its own; its directory.
-fn test(args: &SuiteArgs, program: &Path, case: &Case) -> anyhow::Result<PathBuf> {
+fn test(args: &SuiteArgs, program: &Path, number: u64, case: &Case) -> anyhow::Result<PathBuf> {
     let nemesis: Vec<String> = case.nemesis.iter().map(|fault| fault.name()).collect();
     let store = args.store.join(format!("suite-{}", std::process::id()));
     let before = directories(&store)?;
-    let mut command = Command::new(std::env::current_exe()?);
+    // A test whose suite is gone ends in order.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM"]).arg(std::env::current_exe()?);
     command.args([
         "test",
         "--workload",
@@ -163,7 +181,8 @@ fn test(args: &SuiteArgs, program: &Path, case: &Case) -> anyhow::Result<PathBuf
     command.args(["--rate", &args.rate.to_string()]);
     command.arg("--binary").arg(program).arg("--store").arg(&store);
     std::fs::create_dir_all(&store)?;
-    let log = std::fs::File::create(store.join("last.log"))?;
+    let said = store.join(format!("test-{number}.log"));
+    let log = std::fs::File::create(&said)?;
     let mut child = command
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
@@ -174,7 +193,9 @@ fn test(args: &SuiteArgs, program: &Path, case: &Case) -> anyhow::Result<PathBuf
     let after = directories(&store)?;
     let new = after.difference(&before).next().cloned();
     let new = new.filter(|directory| directory.join("verdict.json").exists());
-    new.with_context(|| format!("{status}; see {}", store.join("last.log").display()))
+    let new = new.with_context(|| format!("{status}; see {}", said.display()))?;
+    std::fs::rename(&said, new.join("said.log"))?;
+    Ok(new)
 }
 
 fn directories(store: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
@@ -309,6 +330,13 @@ mod tests {
         // Both sizes come early, as few suites come to the end.
         let soon = cases[..3 * FAULTS.len()].iter().map(|case| (names(case), case.members));
         assert_eq!(soon.collect::<BTreeSet<_>>().len(), 2 * FAULTS.len());
+    }
+
+    #[test]
+    fn a_suite_that_proved_nothing_does_not_say_that_all_is_well() {
+        assert_eq!(exit_code(false, false), 0);
+        assert_eq!(exit_code(false, true), 2);
+        assert_eq!(exit_code(true, true), 1);
     }
 
     #[test]

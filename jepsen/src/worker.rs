@@ -150,6 +150,12 @@ where
         None
     }
 
+    /// Records what it was told without having asked.
+    pub(crate) fn saw(&self, call: C, result: R) {
+        self.recorder.record(self.process, What::Invoke { call });
+        self.recorder.record(self.process, What::Ok { result });
+    }
+
     /// A new connection.
     pub(crate) fn reconnect(&mut self) {
         if let Ok(client) = self.target.connect() {

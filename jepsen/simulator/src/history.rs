@@ -76,14 +76,14 @@ impl Effects {
                 self.blocks.entry(revision).or_default().push(Change { now, deleted });
             }
             Family::Lease => {
-                let lease = state::Lease::decode(value.clone()).map_err(unreadable)?;
+                let lease = state::Lease::decode(value).map_err(unreadable)?;
                 self.leases.push((number(key, 0)?, Some(lease.ttl_s)));
             }
             Family::Meta if key == b"counters" => {
-                self.counters = Some(state::Counters::decode(value.clone()).map_err(unreadable)?);
+                self.counters = Some(state::Counters::decode(value).map_err(unreadable)?);
             }
             Family::Meta if key == b"alarms" => {
-                let alarms = state::Alarms::decode(value.clone()).map_err(unreadable)?;
+                let alarms = state::Alarms::decode(value).map_err(unreadable)?;
                 self.alarmed = Some(!alarms.alarms.is_empty());
             }
             _ => {}

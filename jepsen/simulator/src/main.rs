@@ -41,8 +41,18 @@ struct Arguments {
 fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
     let number = |text: &str| text.parse::<u64>().map_err(|error| format!("{text:?}: {error}"));
     match text.split_once("..") {
-        Some((first, end)) => Ok(number(first)?..number(end)?),
-        None => number(text).map(|seed| seed..seed + 1),
+        Some((first, end)) => {
+            let (first, end) = (number(first)?, number(end)?);
+            if first >= end {
+                return Err(format!("there is no seed from {first} on and before {end}"));
+            }
+            Ok(first..end)
+        }
+        None => {
+            let seed = number(text)?;
+            let end = seed.checked_add(1);
+            Ok(seed..end.ok_or_else(|| format!("the last seed is {}", u64::MAX - 1))?)
+        }
     }
 }
 
@@ -121,13 +131,22 @@ fn tell(report: &Report, repeats: bool, settings: Settings) -> bool {
     let failed = !repeats || report.violation.is_some();
     if failed {
         let plant = plant::ALL.iter().find(|known| Some(known.plant) == settings.plant);
-        let plant = plant.map_or_else(String::new, |known| format!(" --plant {}", known.name));
-        println!(
-            "  again: cargo run --release -p simulator -- --seeds {seed} --steps {}{plant} --aloud",
-            settings.steps
-        );
+        println!("  trace hash {:016x}", report.summary.trace);
+        println!("  again: {}", again(seed, repeats, settings.steps, plant));
     }
     failed
+}
+
+/// The command that has a seed's run again.
+fn again(seed: u64, repeats: bool, steps: u64, plant: Option<&plant::Planted>) -> String {
+    let feature = if plant.is_some_and(|known| known.plant.is_in_the_store()) {
+        " --features simulator/planted"
+    } else {
+        ""
+    };
+    let plant = plant.map_or_else(String::new, |known| format!(" --plant {}", known.name));
+    let twice = if repeats { "" } else { " --twice" };
+    format!("cargo run --release -p simulator{feature} -- --seeds {seed} --steps {steps}{plant}{twice} --aloud")
 }
 
 #[derive(Default)]
@@ -146,6 +165,8 @@ struct Totals {
     no_room: u64,
     polls: u64,
     virtual_s: f64,
+    /// The sum of all seeds' trace hashes, which does not depend on the order in which they end.
+    traces: u64,
 }
 
 impl Totals {
@@ -165,16 +186,18 @@ impl Totals {
         self.no_room += counts.no_room;
         self.polls += report.summary.polls;
         self.virtual_s += report.summary.time.as_secs_f64();
+        self.traces = self.traces.wrapping_add(report.summary.trace);
     }
 
     fn tell(&self, started: Instant) {
         let took = started.elapsed().as_secs_f64();
         println!(
-            "{} seeds in {took:.1} s ({:.1} a second), {:.0} s of virtual time, {} polls",
+            "{} seeds in {took:.1} s ({:.1} a second), {:.0} s of virtual time, {} polls, trace hash {:016x}",
             self.seeds,
             self.seeds as f64 / took,
             self.virtual_s,
-            self.polls
+            self.polls,
+            self.traces
         );
         println!(
             "calls: {} answered, {} failed, {} unknown; {} entries applied, {} snapshots installed, {} blocks watched, \
@@ -191,5 +214,35 @@ impl Totals {
             self.removed,
             self.no_room
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_that_are_none_are_refused() {
+        assert_eq!(parse_seeds("7"), Ok(7..8));
+        assert_eq!(parse_seeds("5..10"), Ok(5..10));
+        for none in ["10..5", "5..5", "18446744073709551615", "", "x"] {
+            assert!(parse_seeds(none).is_err(), "{none:?}");
+        }
+    }
+
+    #[test]
+    fn the_command_has_the_run_again_as_it_was() {
+        assert_eq!(
+            again(7, false, 24, None),
+            "cargo run --release -p simulator -- --seeds 7 --steps 24 --twice --aloud"
+        );
+        for known in plant::ALL {
+            let command = again(7, true, 24, Some(known));
+            assert!(command.contains(&format!(" --plant {}", known.name)), "{command}");
+            assert_eq!(
+                command.contains("--features simulator/planted"),
+                known.plant.is_in_the_store()
+            );
+        }
     }
 }

@@ -24,6 +24,13 @@ pub enum Plant {
     UnfencedScheduler,
 }
 
+impl Plant {
+    /// Whether it is built into the store itself, which takes the feature `planted`.
+    pub fn is_in_the_store(self) -> bool {
+        !matches!(self, Plant::LostSync | Plant::DoubleApply)
+    }
+}
+
 /// What is known of a fault.
 pub struct Planted {
     /// What it is called on the command line.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::{Failure, Target};
+use super::{Events, Failure, Target};
 use crate::limits::CONNECT_TIMEOUT;
 
 pub(crate) struct Api {
@@ -93,6 +93,31 @@ impl Api {
             status,
             body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
         })
+    }
+
+    /// Opens a watch over a connection of its own: the status, and what is told if that is 200.
+    ///
+    /// # Errors
+    /// No connection, or no answer.
+    pub(crate) async fn watch(&self, path: &str) -> Result<(u16, Events), Failure> {
+        let definite = |error: String| Failure::Definite(error);
+        let mut connection = self.connect().await.map_err(|error| definite(format!("{error:#}")))?;
+        let request = Request::builder()
+            .uri(path)
+            .header("host", self.target.api.as_deref().unwrap_or_default())
+            .header("accept", "application/json")
+            .body(Full::default())
+            .map_err(|error| definite(error.to_string()))?;
+        let response = connection.send_request(request).await;
+        let response = response.map_err(|error| definite(error.to_string()))?;
+        Ok((
+            response.status().as_u16(),
+            Events {
+                body: response.into_body(),
+                left: Vec::new(),
+                _connection: connection,
+            },
+        ))
     }
 
     async fn connect(&self) -> anyhow::Result<SendRequest<Full<Bytes>>> {

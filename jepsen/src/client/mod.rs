@@ -1,5 +1,6 @@
 //! Plain clients: one connection, no retries, no caches, no balancing.
 
+mod events;
 mod failure;
 mod kubernetes;
 pub(crate) mod kv;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
+pub(crate) use events::Events;
 pub(crate) use failure::Failure;
 pub(crate) use kubernetes::Api;
 

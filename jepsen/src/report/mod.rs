@@ -39,6 +39,25 @@ pub(crate) struct Summary {
     pub(crate) calm_from_ns: Option<u64>,
     /// Milliseconds until all members answered after the faults were healed, or why they did not.
     pub(crate) recovered: Result<u64, String>,
+    /// Whether the test came to its end. It is written at the start, too, so that what a killed one left can be judged.
+    #[serde(default = "came_to_its_end")]
+    pub(crate) ended: bool,
+}
+
+/// It used to be written at the end only.
+fn came_to_its_end() -> bool {
+    true
+}
+
+/// Writes what a test was, or is going to be.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn save(directory: &Path, summary: &Summary) -> anyhow::Result<()> {
+    Ok(std::fs::write(
+        directory.join("test.json"),
+        serde_json::to_vec_pretty(summary)?,
+    )?)
 }
 
 /// An operation as plots and the timeline show it.
@@ -89,7 +108,7 @@ pub(crate) fn write<W: Workload>(
     verdicts: &[Verdict],
 ) -> anyhow::Result<()> {
     let points = points(history)?;
-    std::fs::write(directory.join("test.json"), serde_json::to_vec_pretty(summary)?)?;
+    save(directory, summary)?;
     std::fs::write(directory.join("latency.svg"), plot::latency(&points, &summary.faults))?;
     std::fs::write(
         directory.join("throughput.svg"),

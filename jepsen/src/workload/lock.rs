@@ -16,9 +16,9 @@ use crate::worker::Worker;
 
 const TTL_S: i64 = 4;
 const TTL_NS: u64 = TTL_S as u64 * 1_000_000_000;
-/// A waiter gives up after this; longer than a lease lives.
 /// Workers for each lock.
 const CONTENDERS: usize = 4;
+/// A waiter gives up after this; longer than a lease lives.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(8);
 
 #[derive(Default)]

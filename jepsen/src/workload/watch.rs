@@ -53,6 +53,8 @@ impl Workload for Watch {
     type Return = Written;
 
     const WORKS_TO_THE_END: bool = true;
+    /// One that watches and one that writes.
+    const CLIENTS_MIN: usize = 2;
 
     async fn work(&self, worker: Worker<Write, Written>) {
         if worker.looks_on() {

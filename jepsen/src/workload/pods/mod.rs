@@ -91,6 +91,8 @@ impl Workload for Pods {
     type Return = Return;
 
     const WORKS_TO_THE_END: bool = true;
+    /// As many users as nodes.
+    const CLIENTS_MIN: usize = 2 * NODES;
 
     async fn work(&self, worker: Worker<Call, Return>) {
         if worker.index < NODES {
@@ -144,6 +146,9 @@ impl Workload for Pods {
         }
         if !seen.settled && seen.unsettled.is_none() {
             settled.unknown("no member said in the end what the workloads have");
+        }
+        if states.is_empty() {
+            settled.unknown("no Pod was seen");
         }
         Ok(vec![
             bound_once(&states),

@@ -1,4 +1,7 @@
-//! ConfigMaps behind the Kubernetes API: created, updated and deleted under preconditions, read and listed.
+//! ConfigMaps behind the Kubernetes API: created, updated and deleted under preconditions, read, listed and watched.
+//! The first workers, one for each member, only watch.
+
+mod watcher;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,13 +26,22 @@ const LABEL: &str = "jepsen";
 #[derive(Default)]
 pub(crate) struct Kube {
     value: AtomicU64,
+    /// The version that the watchers must reach; 0 while writers are at work.
+    target: AtomicU64,
 }
 
 impl Workload for Kube {
     type Call = Call;
     type Return = Return;
 
+    const WORKS_TO_THE_END: bool = true;
+    /// One that watches and one that writes.
+    const CLIENTS_MIN: usize = 2;
+
     async fn work(&self, mut worker: Worker<Call, Return>) {
+        if worker.looks_on() {
+            return watcher::run(self, worker).await;
+        }
         let mut api = Arc::new(Mutex::new(worker.api()));
         // What this worker last saw of each object: its resource version and uid.
         let mut seen: BTreeMap<String, (u64, String)> = BTreeMap::new();
@@ -43,14 +55,21 @@ impl Workload for Kube {
     async fn finish(&self, mut worker: Worker<Call, Return>) {
         let mut api = Arc::new(Mutex::new(worker.api()));
         for _ in 0..FINAL_READS {
-            if perform(&mut worker, &mut api, Call::List).await.is_some() {
+            if let Some(listed) = perform(&mut worker, &mut api, Call::List).await {
+                let newest = listed.objects.iter().map(|object| object.resource_version).max();
+                // Without objects, nothing is left to wait for.
+                self.target.fetch_max(newest.unwrap_or(0).max(1), Ordering::Relaxed);
                 return;
             }
         }
     }
 
     fn check(&self, history: &History<Call, Return>, _: Option<u64>) -> Result<Vec<Verdict>, checker::Error> {
-        Ok(vec![check(&history.operations()?)])
+        let operations = history.operations()?;
+        Ok(vec![
+            check(&watcher::as_observations(&operations)),
+            watcher::check(&operations),
+        ])
     }
 
     fn needs_api() -> bool {
@@ -59,6 +78,10 @@ impl Workload for Kube {
 }
 
 impl Kube {
+    fn target(&self) -> u64 {
+        self.target.load(Ordering::Relaxed)
+    }
+
     fn call(&self, worker: &mut Worker<Call, Return>, seen: &BTreeMap<String, (u64, String)>) -> Call {
         let key = format!("cm-{}", worker.random.random_range(0..OBJECTS));
         let value = format!("v{}", self.value.fetch_add(1, Ordering::Relaxed));
@@ -151,18 +174,20 @@ async fn execute(api: &mut Api, call: &Call) -> Result<Return, Failure> {
             }
             Ok(one(&answer.object()?))
         }
-        Call::List => {
-            let list = api
-                .request(Method::GET, &format!("{PATH}?labelSelector={LABEL}"), None)
-                .await?
-                .object()?;
-            let items = list["items"].as_array().cloned().unwrap_or_default();
-            Ok(Return {
-                resource_version: version(&list),
-                objects: items.iter().map(shown).collect(),
-            })
-        }
+        Call::List => list(api).await,
     }
+}
+
+async fn list(api: &mut Api) -> Result<Return, Failure> {
+    let list = api
+        .request(Method::GET, &format!("{PATH}?labelSelector={LABEL}"), None)
+        .await?
+        .object()?;
+    let items = list["items"].as_array().cloned().unwrap_or_default();
+    Ok(Return {
+        resource_version: version(&list),
+        objects: items.iter().map(shown).collect(),
+    })
 }
 
 fn config_map(key: &str, value: &str, resource_version: Option<u64>) -> Value {
