@@ -9,7 +9,7 @@
 //! most its whole time left, and what a change of leaders may add to it: that is what the slack is for.
 //!
 //! # Left out
-//! A lease with a grant or a renewal of unknown outcome, which may take effect at any later time, is never overdue.
+//! A lease is not overdue once a grant or a renewal of unknown outcome has begun, which may take effect at any later time.
 
 use std::collections::BTreeMap;
 
@@ -141,7 +141,8 @@ fn back(ops: &[&Op]) -> Option<Anomaly> {
 fn revoked(ops: &[&Op]) -> Option<Anomaly> {
     let revoke = ops
         .iter()
-        .find(|op| matches!(op.outcome.result(), Some(Return::Revoked)))?;
+        .filter(|op| matches!(op.outcome.result(), Some(Return::Revoked)))
+        .min_by_key(|op| op.completed)?;
     let again = ops.iter().find(|op| is_there(op) && revoke.precedes(op))?;
     let message = format!("it was revoked, and then {:?} -> {:?}", again.call, again.outcome);
     Some(Anomaly::new(
@@ -152,13 +153,16 @@ fn revoked(ops: &[&Op]) -> Option<Anomaly> {
 }
 
 impl Overdue {
-    /// After this it has to be gone. A renewal of unknown outcome may take effect at any later time, so that nothing is overdue
-    /// after one.
-    fn limit(self, ops: &[&Op]) -> Option<u64> {
+    /// After this it has to be gone for `seen`, whom no renewal helps that began after it was over. A renewal of unknown outcome
+    /// may take effect at any later time, so that nothing is overdue after one.
+    fn limit(self, ops: &[&Op], seen: &Op) -> Option<u64> {
         let ttl = promised(grant(ops)?)?;
-        let mut renewals = ops
-            .iter()
-            .filter(|op| matches!(op.call, Call::Grant(_) | Call::KeepAlive(_)) && !op.outcome.is_fail());
+        let mut renewals = ops.iter().filter(|op| {
+            matches!(op.call, Call::Grant(_) | Call::KeepAlive(_))
+                && !op.outcome.is_fail()
+                && op.invoked != seen.invoked
+                && !seen.precedes(op)
+        });
         let last = renewals.try_fold(self.calm_from_ns, |last: u64, op| {
             op.completed?;
             Some(last.max(op.ended_ns?))
@@ -168,21 +172,26 @@ impl Overdue {
 
     /// Whether anybody looked when it had to be gone.
     fn judges(self, ops: &[&Op]) -> bool {
-        let limit = self.limit(ops);
-        let looked = |op: &&Op| matches!(op.outcome.result(), Some(Return::Present(_)));
-        limit.is_some_and(|limit| ops.iter().any(|op| looked(op) && op.invoked_ns > limit))
+        let looked = |op: &&&Op| matches!(op.outcome.result(), Some(Return::Present(_)));
+        let mut looks = ops.iter().filter(looked);
+        looks.any(|op| self.limit(ops, op).is_some_and(|limit| op.invoked_ns > limit))
     }
 
-    /// There when it had to be gone.
+    /// There, or renewed, when it had to be gone.
     fn find(self, ops: &[&Op]) -> Option<Anomaly> {
-        let limit = self.limit(ops)?;
-        let late = ops
-            .iter()
-            .find(|op| matches!(op.outcome.result(), Some(Return::Present(true))) && op.invoked_ns > limit)?;
-        let message = format!(
-            "still there {} ms after its time",
-            (late.invoked_ns - limit) / 1_000_000
-        );
-        Some(Anomaly::new("overdue", message, [late.invoked]))
+        ops.iter().find_map(|op| {
+            // A grant is there because it grants.
+            if !is_there(op) || matches!(op.call, Call::Grant(_)) {
+                return None;
+            }
+            let limit = self.limit(ops, op).filter(|limit| op.invoked_ns > *limit)?;
+            let message = format!(
+                "{:?} -> {:?} {} ms after its time",
+                op.call,
+                op.outcome,
+                (op.invoked_ns - limit) / 1_000_000
+            );
+            Some(Anomaly::new("overdue", message, [op.invoked]))
+        })
     }
 }

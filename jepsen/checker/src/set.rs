@@ -1,7 +1,7 @@
 //! A set that only grows: what was acknowledged is there for every reader that comes later.
 //!
 //! Finds `lost` (acknowledged or seen, and gone in the last read), `stale` (missed by a reader that came later, and back
-//! afterwards), `unexpected` (nobody added it, or its addition failed) and `duplicate`. An acknowledged addition that nobody
+//! afterwards), `unexpected` (nobody had asked to add it by then, or its addition failed) and `duplicate`. An acknowledged addition that nobody
 //! read after is not judged, so that the verdict is `Unknown`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,8 +51,9 @@ pub fn check(operations: &[Operation<Call, Return>]) -> Verdict {
                     [read.invoked],
                 ));
             }
-            if adds.get(element).is_none_or(|add| add.outcome.is_fail()) {
-                let message = format!("{element} was read, but never added");
+            let impossible = |add: &&Operation<Call, Return>| add.outcome.is_fail() || read.precedes(*add);
+            if adds.get(element).is_none_or(impossible) {
+                let message = format!("{element} was read, but not added by then");
                 verdict.broken(Anomaly::new("unexpected", message, [read.invoked]));
             }
             let seen = read.completed.unwrap_or(u64::MAX);

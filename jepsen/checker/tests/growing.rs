@@ -50,6 +50,27 @@ fn elements_that_are_lost_stale_unexpected_or_twice_there_are_found() {
 }
 
 #[test]
+fn an_element_is_not_there_before_anybody_asked_to_add_it() {
+    let run = |read_ends_first: bool| {
+        let mut history = Sets::new();
+        history.invoke(2, 0, set::Call::Read);
+        if read_ends_first {
+            history.ok(2, 0, Some(vec![1]));
+        }
+        history.invoke(1, 0, set::Call::Add(1));
+        history.ok(1, 0, None);
+        if !read_ends_first {
+            history.ok(2, 0, Some(vec![1]));
+        }
+        history.invoke(2, 0, set::Call::Read);
+        history.ok(2, 0, Some(vec![1]));
+        set::check(&history.operations().unwrap())
+    };
+    assert!(run(false).is_valid());
+    assert!(run(true).has("unexpected"));
+}
+
+#[test]
 fn an_addition_that_nobody_read_after_is_not_judged() {
     let run = |reads_last: bool| {
         let mut history = Sets::new();

@@ -95,6 +95,57 @@ mod leases {
         assert!(renewed.has("resurrected"));
     }
 
+    #[test]
+    fn a_renewal_that_comes_long_after_the_end_is_refused() {
+        let renewed = |at, ttl| (at, at, KeepAlive(7), Ttl(ttl));
+        assert!(
+            judge(vec![
+                renewed(10, 10),
+                renewed(20, 10),
+                (30, 30, Probe(7), Present(true))
+            ])
+            .is_valid()
+        );
+        assert!(judge(vec![renewed(17, 10)]).has("overdue"));
+        assert!(judge(vec![renewed(17, 0)]).is_valid());
+        assert!(
+            judge(vec![renewed(15, 10)]).is_valid(),
+            "a change of leaders extends leases"
+        );
+        let then = vec![(17, 17, Probe(7), Present(true)), renewed(18, 10)];
+        assert!(
+            judge(then).has("overdue"),
+            "what comes later does not help who came before"
+        );
+        let healed = |at| lease::check(&serial(vec![(0, 1, Grant(7), Ttl(10)), renewed(at, 10)]), overdue(100));
+        assert!(healed(115).is_valid());
+        assert!(healed(116).has("overdue"));
+    }
+
+    #[test]
+    fn the_first_revocation_to_be_acknowledged_counts() {
+        let mut history = History::new();
+        history.invoke(1, 0, Grant(7));
+        history.ok(1, 0, Ttl(10));
+        history.invoke(1, SECOND, Revoke(7));
+        history.invoke(2, SECOND, Revoke(7));
+        history.ok(2, 2 * SECOND, Revoked);
+        history.invoke(2, 3 * SECOND, Probe(7));
+        history.ok(2, 3 * SECOND, Present(true));
+        let mut overlapping = history.clone();
+        history.ok(1, 4 * SECOND, Revoked);
+        assert!(lease::check(&history.operations().unwrap(), None).has("outlived-revoke"));
+        overlapping
+            .events
+            .retain(|event| event.process == 1 || event.index < 2 || event.index > 4);
+        overlapping.ok(1, 4 * SECOND, Revoked);
+        let verdict = lease::check(&overlapping.operations().unwrap(), None);
+        assert!(
+            verdict.is_valid(),
+            "it was looked at before the revocation was over: {verdict:?}"
+        );
+    }
+
     /// A renewal of unknown outcome may still count at any later time, so that nothing can be called overdue; but nothing early
     /// either. A refused one counts for nothing.
     #[test]

@@ -3,7 +3,8 @@
 //!
 //! Besides cycles it finds `G1a`, `G1b`, `duplicate-elements`, `incompatible-order` (two reads of a list, neither a prefix of
 //! the other), `garbage-read` (an element that nobody appended) and `internal` (a transaction that does not see its own
-//! doings). A lost append shows as a cycle with the reads that miss it.
+//! doings). A lost append shows as a cycle with the reads that miss it. An acknowledged append that no read shows, and after which
+//! nobody began to read the list, is not judged, so that the verdict is `Unknown`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -46,6 +47,10 @@ pub fn check(operations: &[Txn]) -> Verdict {
     anomalies(&graph, &live, show)
         .into_iter()
         .for_each(|anomaly| verdict.broken(anomaly));
+    let unread = unread(&live, &orders);
+    if unread > 0 {
+        verdict.unknown(format!("nothing was read after {unread} appends were acknowledged"));
+    }
     verdict.needs_answers(operations);
     verdict.note(format!("{} transactions, {} lists", live.len(), orders.longest.len()));
     verdict
@@ -141,6 +146,25 @@ fn bad_reads(reader: &Txn, operations: &[Txn], writers: &Writers) -> Vec<Anomaly
     found
 }
 
+/// Acknowledged appends that no read shows, and after which nobody began to read the list.
+fn unread(live: &[&Txn], orders: &Orders) -> usize {
+    let mut last: BTreeMap<u64, u64> = BTreeMap::new();
+    for txn in live {
+        for (key, _) in reads(txn) {
+            let last = last.entry(key).or_default();
+            *last = txn.invoked.max(*last);
+        }
+    }
+    let shown: BTreeMap<u64, BTreeSet<i64>> = orders.shown();
+    let acknowledged = live.iter().filter(|txn| txn.outcome.is_ok());
+    let elements = acknowledged.flat_map(|txn| appends(txn).map(|(key, element)| (txn.completed, key, element)));
+    let unread = elements.filter(|(completed, key, element)| {
+        let shown = shown.get(key).is_some_and(|shown| shown.contains(element));
+        !shown && *completed > last.get(key).copied()
+    });
+    unread.count()
+}
+
 /// The order of each list's elements: its longest read.
 struct Orders {
     longest: BTreeMap<u64, Vec<i64>>,
@@ -222,13 +246,16 @@ impl Orders {
         }
     }
 
+    fn shown(&self) -> BTreeMap<u64, BTreeSet<i64>> {
+        let lists = self.longest.iter();
+        lists
+            .map(|(key, list)| (*key, list.iter().copied().collect()))
+            .collect()
+    }
+
     /// Acknowledged appends that no read shows: if they are there at all, then after everything that was read.
     fn unseen(&self, live: &[&Txn]) -> BTreeMap<u64, Vec<(i64, usize)>> {
-        let seen: BTreeMap<u64, BTreeSet<i64>> = self
-            .longest
-            .iter()
-            .map(|(key, list)| (*key, list.iter().copied().collect()))
-            .collect();
+        let seen = self.shown();
         let mut unseen: BTreeMap<u64, Vec<(i64, usize)>> = BTreeMap::new();
         for (at, txn) in live.iter().enumerate().filter(|(_, txn)| txn.outcome.is_ok()) {
             for (key, element) in appends(txn) {

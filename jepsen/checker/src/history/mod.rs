@@ -97,11 +97,17 @@ impl<C: Clone, R: Clone> History<C, R> {
     /// outcome. After an unknown outcome a process may go on: its earlier operation then overlaps all that follows.
     ///
     /// # Errors
-    /// A completion without an invocation, or two operations of one process under way at once.
+    /// An index that does not grow, a completion without an invocation, or two operations of one process under way at once.
     pub fn operations(&self) -> Result<Vec<Operation<C, R>>, Error> {
         let mut operations: Vec<Operation<C, R>> = Vec::new();
         let mut open: HashMap<u64, usize> = HashMap::new();
+        let mut before = None;
         for event in &self.events {
+            if let Some(before) = before.filter(|before| *before >= event.index) {
+                let index = event.index;
+                return Err(Error::IndexBackwards { index, before });
+            }
+            before = Some(event.index);
             let (index, process) = (event.index, event.process);
             if let What::Invoke { call } = &event.what {
                 if open.insert(process, operations.len()).is_some() {
@@ -150,5 +156,21 @@ mod tests {
         history.invoke(1, 0, "a");
         history.invoke(1, 1, "b");
         assert!(history.operations().is_err());
+    }
+
+    #[test]
+    fn indexes_of_events_grow() {
+        let run = |second: u64| {
+            let mut history: History<&str, i32> = History::new();
+            history.invoke(1, 0, "a");
+            history.ok(1, 0, 1);
+            history.events[0].index = 4;
+            history.events[1].index = second;
+            history.operations()
+        };
+        assert!(run(5).is_ok() && run(9).is_ok());
+        for second in [3, 4] {
+            assert!(matches!(run(second), Err(Error::IndexBackwards { before: 4, .. })));
+        }
     }
 }
