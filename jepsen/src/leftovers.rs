@@ -63,10 +63,9 @@ pub(crate) fn clean() -> anyhow::Result<Vec<String>> {
     }
     removed.extend(disks()?);
     for group in std::fs::read_dir(GROUPS).into_iter().flatten().flatten() {
-        if is_left(in_decimal(&group.file_name().to_string_lossy())) {
-            if std::fs::remove_dir(group.path()).is_ok() {
-                removed.push(format!("group {}", group.path().display()));
-            }
+        let left = is_left(in_decimal(&group.file_name().to_string_lossy()));
+        if left && std::fs::remove_dir(group.path()).is_ok() {
+            removed.push(format!("group {}", group.path().display()));
         }
     }
     Ok(removed)
