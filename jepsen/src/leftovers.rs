@@ -41,32 +41,41 @@ pub(crate) fn clean() -> anyhow::Result<Vec<String>> {
                 let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
             }
         }
-        quietly(&format!("ip netns del {name}"));
-        removed.push(format!("namespace {name}"));
+        remove(
+            &format!("ip netns del {name}"),
+            format!("namespace {name}"),
+            &mut removed,
+        );
     }
     for line in sh("ip -o link")?.lines() {
         let name = line.split(": ").nth(1).unwrap_or_default();
         let name = name.split('@').next().unwrap_or_default();
         if is_left(in_hex(name, &["jp", "vj"])) {
-            quietly(&format!("ip link del {name}"));
-            removed.push(format!("link {name}"));
+            remove(&format!("ip link del {name}"), format!("link {name}"), &mut removed);
         }
     }
     for line in sh("nft list tables bridge")?.lines() {
         let name = line.split_whitespace().last().unwrap_or_default();
         if is_left(in_hex(name, &[PREFIX])) {
-            quietly(&format!("nft delete table bridge {name}"));
-            removed.push(format!("table {name}"));
+            let command = format!("nft delete table bridge {name}");
+            remove(&command, format!("table {name}"), &mut removed);
         }
     }
     removed.extend(disks()?);
     for group in std::fs::read_dir(GROUPS).into_iter().flatten().flatten() {
-        if is_left(in_decimal(&group.file_name().to_string_lossy())) {
-            let _ = std::fs::remove_dir(group.path());
+        let left = is_left(in_decimal(&group.file_name().to_string_lossy()));
+        if left && std::fs::remove_dir(group.path()).is_ok() {
             removed.push(format!("group {}", group.path().display()));
         }
     }
     Ok(removed)
+}
+
+/// What is gone by then, such as the link of a namespace, needs no removal and is not told.
+fn remove(command: &str, what: String, removed: &mut Vec<String>) {
+    if sh(command).is_ok() {
+        removed.push(what);
+    }
 }
 
 fn disks() -> anyhow::Result<Vec<String>> {
@@ -85,9 +94,9 @@ fn disks() -> anyhow::Result<Vec<String>> {
         for mount in mounted.filter(|words| words.first() == Some(&device)) {
             quietly(&format!("umount -l {}", mount[1]));
         }
-        quietly(&format!("losetup -d {device}"));
+        let command = format!("losetup -d {device}");
+        remove(&command, format!("disk {}", image.display()), &mut removed);
         let _ = std::fs::remove_file(image);
-        removed.push(format!("disk {}", image.display()));
     }
     Ok(removed)
 }
