@@ -42,9 +42,14 @@ async fn count(store: Store, stop: Arc<AtomicBool>, counted: Arc<AtomicU64>) -> 
             last = next;
             counted.fetch_add(1, Ordering::Relaxed);
         }
-        let read = get(&store, "counter", false).await.expect("a linearizable read is answered");
+        let read = get(&store, "counter", false)
+            .await
+            .expect("a linearizable read is answered");
         let read: u64 = read.map_or(0, |number| number.parse().expect("a number"));
-        assert!(read == last || read == next, "{read} is read after {last} was acknowledged");
+        assert!(
+            read == last || read == next,
+            "{read} is read after {last} was acknowledged"
+        );
     }
     last
 }
@@ -93,7 +98,10 @@ async fn it_grows_to_five_and_shrinks_to_three_while_clients_write_and_read() {
         let view = read_all(&cluster.store(index)).await;
         let counter = view.get(b"counter").expect("it was written");
         let counter: u64 = std::str::from_utf8(&counter.value).unwrap().parse().unwrap();
-        assert!(counter == last || counter == last + 1, "member {index} has {counter}, not {last}");
+        assert!(
+            counter == last || counter == last + 1,
+            "member {index} has {counter}, not {last}"
+        );
     }
 }
 
