@@ -12,7 +12,7 @@ use proto::raft::snapshot_part::Part;
 use raftstore::log::Disk;
 use raftstore::{Error, Retention};
 
-use crate::harness::{Cluster, bounded, eventually, read, read_all, write};
+use crate::harness::{Cluster, bounded, eventually, get, read, read_all, write};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_lost_power_comes_back_with_everything() {
@@ -90,6 +90,12 @@ async fn a_member_whose_tables_are_damaged_stops_instead_of_sending_them() {
     };
     cluster.start_all().await;
     let away = cluster.follower().await;
+    // What it applied is on its disk: with an empty log it would wait for both others, of which one ends.
+    write(&cluster.store(away), "first", "x").await;
+    eventually("it has the first key", async || {
+        get(&cluster.store(away), "first", true).await.ok().flatten()
+    })
+    .await;
     cluster.kill(away).await;
     let last = write_until_purged(&cluster).await;
     let damaged = cluster.wait_for_leader().await;
