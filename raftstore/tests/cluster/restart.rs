@@ -48,13 +48,7 @@ async fn a_member_that_was_away_catches_up_from_the_log() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_was_away_too_long_gets_a_snapshot() {
-    let mut cluster = Cluster::prepared(3).await;
-    cluster.retention = Retention {
-        flush_bytes: 1,
-        entries: 5,
-        bytes: u64::MAX,
-    };
-    cluster.start_all().await;
+    let mut cluster = with_short_logs().await;
     write(&cluster.store(0), "early", "x").await;
     let away = cluster.follower().await;
     cluster.store(away).barrier().await.unwrap();
@@ -82,13 +76,7 @@ async fn a_member_that_was_away_too_long_gets_a_snapshot() {
 /// Only one of the two others can send a sound copy: the one whose copy is damaged must not, and must not keep the lead.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_whose_tables_are_damaged_stops_instead_of_sending_them() {
-    let mut cluster = Cluster::prepared(3).await;
-    cluster.retention = Retention {
-        flush_bytes: 1,
-        entries: 5,
-        bytes: u64::MAX,
-    };
-    cluster.start_all().await;
+    let mut cluster = with_short_logs().await;
     let away = cluster.follower().await;
     // What it applied is on its disk: with an empty log it would wait for both others, of which one ends.
     write(&cluster.store(away), "first", "x").await;
@@ -119,6 +107,18 @@ async fn a_member_whose_tables_are_damaged_stops_instead_of_sending_them() {
     }
     eventually("a sound copy arrives", async || arrived().then_some(())).await;
     assert_eq!(read(&cluster.store(away), "key-0").await, Some("v".repeat(1000)));
+}
+
+/// Three members that keep next to nothing of the log.
+async fn with_short_logs() -> Cluster {
+    let mut cluster = Cluster::prepared(3).await;
+    cluster.retention = Retention {
+        flush_bytes: 1,
+        entries: 5,
+        bytes: u64::MAX,
+    };
+    cluster.start_all().await;
+    cluster
 }
 
 /// Writes until the leader no longer has the first half of its log; the last index by then.

@@ -9,7 +9,7 @@ use mvcc::{Backend, Checkpoint, Direction, Family, Fault, Installer, LogId, Memo
 #[derive(Default)]
 pub struct Tables {
     pub memory: Memory,
-    /// Every copy that is made from now on is damaged, and its check notices.
+    /// Every copy that is made from now on is damaged, as its check and whoever receives it can notice.
     pub damaged: AtomicBool,
     /// One was.
     pub refused: Arc<AtomicBool>,
@@ -99,6 +99,11 @@ impl Checkpoint for Copy {
     }
 
     fn read_at(&self, offset: u64, max: usize) -> Result<Bytes, Fault> {
-        self.copy.read_at(offset, max)
+        let piece = self.copy.read_at(offset, max)?;
+        let mut piece = piece.to_vec();
+        if let Some(last) = piece.last_mut().filter(|_| self.damaged) {
+            *last ^= 1;
+        }
+        Ok(piece.into())
     }
 }
