@@ -11,6 +11,7 @@ mod apply;
 mod codec;
 mod log_store;
 mod snapshot;
+mod streams;
 mod types;
 
 pub use apply::{Applier, Shared};
@@ -20,4 +21,5 @@ pub use codec::{
 };
 pub use log_store::LogStore;
 pub use snapshot::{MEMBERSHIP_RECORD, SnapshotData, SnapshotOf};
+pub use streams::Streams;
 pub use types::{Answers, EntryOf, LogIdOf, Peer, Proposal, RaftOf, StoredMembershipOf, Types, VoteOf};

@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::consensus::{Applier, LogStore, RaftOf, Shared, StoredMembershipOf};
+use crate::consensus::{Applier, LogStore, RaftOf, Shared, StoredMembershipOf, Streams};
 use crate::error::Error;
 use crate::limits::WATCH_CATCH_UP_BYTES;
 use crate::log::{Disk, Log, LogOptions};
@@ -107,7 +107,8 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Node<R, D, B, N> {
             metrics: options.metrics.clone(),
         });
         let applier = Applier::new(machine, log.clone(), shared.clone()).map_err(Error::fault)?;
-        let raft = Raft::new(options.id, config, peers.clone(), LogStore::new(log.clone()), applier);
+        let streams = Streams::new(peers.clone(), log.clone());
+        let raft = Raft::new(options.id, config, streams, LogStore::new(log.clone()), applier);
         let raft = raft.await.map_err(Error::fault)?;
         shared.serving.store(true, Ordering::Release);
         // Whoever has a vote or an entry, and a token from before them, still has its promises. A restored member has no
