@@ -254,6 +254,7 @@ impl Cluster {
     pub(crate) fn remove(&self, member: usize, id: u64) {
         let mut state = self.state(member);
         (state.removed, state.stopping) = (Some(id), true);
+        self.db.set_belongs(member, false);
     }
 
     /// The id under which a member was removed, if it was not added since.
@@ -265,6 +266,7 @@ impl Cluster {
     pub(crate) fn keep(&self, member: usize) {
         let mut state = self.state(member);
         (state.removed, state.stopping) = (None, false);
+        self.db.set_belongs(member, true);
     }
 
     /// Whether a process that was asked to end, or has reason to, has ended.
@@ -290,6 +292,7 @@ impl Cluster {
                 std::fs::remove_file(path)?;
             }
         }
+        self.db.set_belongs(member, true);
         self.db.rejoin(member, id)?;
         self.state(member).removed = None;
         Ok(())

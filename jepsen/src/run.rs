@@ -234,6 +234,7 @@ fn cluster(args: &TestArgs, directory: &Path, start: Instant) -> anyhow::Result<
         members: members.collect(),
         directory: directory.into(),
         ids: Mutex::default(),
+        away: Mutex::default(),
     };
     let disks = args.nemesis.iter().any(|fault| fault.needs_disks());
     Cluster::new(db, network, disks, args.nemesis.contains(&Fault::Clock), start)

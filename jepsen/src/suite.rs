@@ -20,7 +20,7 @@ use crate::nemesis::Fault;
 use crate::report::Summary;
 
 /// Faults that are tried together, beside none at all.
-const FAULTS: [&[Fault]; 16] = [
+const FAULTS: [&[Fault]; 18] = [
     &[Fault::Kill, Fault::Pause, Fault::Partition],
     &[Fault::Partition, Fault::MoveLeader, Fault::Compact],
     &[Fault::Members, Fault::Kill],
@@ -39,6 +39,8 @@ const FAULTS: [&[Fault]; 16] = [
     // What is broken alone in the sets above, together with what it mixes with.
     &[Fault::Corrupt, Fault::Partition, Fault::Delay],
     &[Fault::Full, Fault::Kill, Fault::Partition],
+    &[Fault::Resize, Fault::Kill, Fault::MoveLeader],
+    &[Fault::Resize, Fault::Partition, Fault::Loss],
 ];
 
 const WORKLOADS: [Workload; 11] = [
@@ -68,7 +70,7 @@ struct Case {
 /// others; one test of three has five members.
 fn case(number: u64) -> Case {
     let workload = WORKLOADS[(number % WORKLOADS.len() as u64) as usize];
-    // 11 workloads and 16 sets of faults have no common divisor: after 176 tests every pair was made.
+    // 11 workloads and 18 sets of faults have no common divisor: after 198 tests every pair was made.
     let (round, set) = (number / FAULTS.len() as u64, number % FAULTS.len() as u64);
     let nemesis = FAULTS[set as usize].to_vec();
     Case {

@@ -11,7 +11,9 @@ pub(super) fn command(db: &Db, index: usize) -> Command {
     let peers: Vec<String> = db
         .members
         .iter()
-        .map(|m| format!("{}=https://{}:2380", m.name, m.address))
+        .enumerate()
+        .filter(|(other, _)| db.belongs(*other))
+        .map(|(_, m)| format!("{}=https://{}:2380", m.name, m.address))
         .collect();
     let (client, peer) = (
         format!("https://{}:2379", member.address),

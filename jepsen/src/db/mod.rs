@@ -4,7 +4,7 @@ mod certificates;
 mod etcd;
 mod proreus;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -55,6 +55,8 @@ pub(crate) struct Db {
     pub(crate) directory: PathBuf,
     /// Ids of members that took the place of others of the same name.
     pub(crate) ids: Mutex<BTreeMap<usize, u64>>,
+    /// Members that were removed and not added again: whoever starts is not told of them.
+    pub(crate) away: Mutex<BTreeSet<usize>>,
 }
 
 impl Db {
@@ -67,6 +69,25 @@ impl Db {
         match self.kind {
             Kind::Proreus => proreus::configure(self),
             Kind::Etcd => Ok(()),
+        }
+    }
+
+    /// Whether a member belongs to the cluster now.
+    pub(crate) fn belongs(&self, member: usize) -> bool {
+        !self
+            .away
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&member)
+    }
+
+    /// Notes whether a member belongs to the cluster.
+    pub(crate) fn set_belongs(&self, member: usize, belongs: bool) {
+        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        if belongs {
+            away.remove(&member);
+        } else {
+            away.insert(member);
         }
     }
 

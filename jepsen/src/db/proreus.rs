@@ -10,12 +10,13 @@ pub(super) fn configure(db: &Db) -> anyhow::Result<()> {
     (0..db.members.len()).try_for_each(|member| write(db, member))
 }
 
-/// Writes a member's configuration, with all members as they are now.
+/// Writes a member's configuration, with all that belong to the cluster now.
 pub(super) fn write(db: &Db, member: usize) -> anyhow::Result<()> {
     let masters: Vec<_> = db
         .members
         .iter()
         .enumerate()
+        .filter(|(index, _)| db.belongs(*index))
         .map(|(index, member)| {
             json!({
                 "id": db.rejoined(index).unwrap_or(index as u64 + 1), "name": member.name, "address": member.address,

@@ -123,6 +123,7 @@ mod tests {
             members: vec![member],
             directory: directory.path().into(),
             ids: std::sync::Mutex::default(),
+            away: std::sync::Mutex::default(),
         };
         db.prepare().unwrap();
         let pki = directory.path().join("n1/etc/kubernetes/pki");

@@ -22,6 +22,8 @@ const DELAYS_MS: [Range<u64>; 3] = [10..30, 80..120, 1..250];
 const SKEW_S: i64 = 120;
 /// Revisions that a compaction leaves at most.
 const COMPACT_KEEP: i64 = 200;
+/// How often a member that is removed is down by then.
+const DOWN: f64 = 0.3;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -54,6 +56,8 @@ pub(crate) enum Fault {
     Corrupt,
     /// A member is removed through the door, and a new one of its name added in its place.
     Members,
+    /// The cluster shrinks to a smaller odd size, and grows back with new members.
+    Resize,
     /// Members and clients get new certificates while they run, and every connection breaks.
     Rotate,
     /// A member is away while more is written than the log keeps: it needs a snapshot.
@@ -64,7 +68,7 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// In the order in which they are mended.
-    pub(crate) const ALL: [Fault; 17] = [
+    pub(crate) const ALL: [Fault; 18] = [
         Fault::Partition,
         Fault::Loss,
         Fault::Delay,
@@ -82,8 +86,9 @@ impl Fault {
         Fault::Rotate,
         Fault::Lag,
         Fault::CorruptSnapshot,
-        // Needs a cluster that works.
+        // Need a cluster that works.
         Fault::Members,
+        Fault::Resize,
     ];
 
     pub(crate) fn name(self) -> String {
@@ -114,7 +119,9 @@ impl Fault {
             Fault::Corrupt => Some(&[Fault::Partition, Fault::Loss, Fault::Delay, Fault::Kill, Fault::Pause]),
             // A member started on a full disk may end: it is started again once there is room.
             Fault::Full => Some(&[Fault::Partition, Fault::Loss, Fault::Delay, Fault::Kill]),
-            Fault::Restart | Fault::Members | Fault::Rotate | Fault::Lag | Fault::CorruptSnapshot => Some(&[]),
+            Fault::Restart | Fault::Members | Fault::Resize | Fault::Rotate | Fault::Lag | Fault::CorruptSnapshot => {
+                Some(&[])
+            }
             _ => None,
         }
     }
@@ -174,7 +181,8 @@ impl Fault {
                 Ok(names(cluster, &members))
             }
             Fault::Corrupt => corrupt::flip(cluster, random),
-            Fault::Members => members::remove(cluster, random).await,
+            Fault::Members => members::remove(cluster, random, DOWN).await,
+            Fault::Resize => members::shrink(cluster, random).await,
             Fault::Rotate => certificates::rotate(cluster, random).await,
             Fault::Lag => lag::leave_behind(cluster, random).await,
             Fault::CorruptSnapshot => spoil::spoil(cluster, random).await,
@@ -201,7 +209,7 @@ impl Fault {
                 cluster.network.hurry();
                 Ok(())
             }
-            Fault::Members => members::add(cluster).await,
+            Fault::Members | Fault::Resize => members::add(cluster).await,
             Fault::Clock => all.into_iter().try_for_each(|member| cluster.set_clock_right(member)),
             Fault::Rotate => Ok(()),
             Fault::Full => {
@@ -411,7 +419,13 @@ mod tests {
         assert!(Fault::Full.mixes_with(Fault::Kill) && Fault::Kill.mixes_with(Fault::Pause));
         // Members would be started on disks without power.
         assert!(!Fault::Power.mixes_with(Fault::Kill) && !Fault::Kill.mixes_with(Fault::Power));
-        for alone in [Fault::Members, Fault::Lag, Fault::CorruptSnapshot, Fault::Restart] {
+        for alone in [
+            Fault::Members,
+            Fault::Resize,
+            Fault::Lag,
+            Fault::CorruptSnapshot,
+            Fault::Restart,
+        ] {
             assert!(
                 Fault::ALL
                     .into_iter()

@@ -1,5 +1,5 @@
 //! Changes of the membership through the door: a member is removed, and later a new one of its name takes its place, at its
-//! address, without its data.
+//! address, without its data; or a cluster shrinks to a smaller odd size, one member after the other, and later grows back.
 //!
 //! The first member always stays: a new member's configuration names those that there are, and whoever has the lowest
 //! number among them founds clusters.
@@ -10,6 +10,7 @@ use anyhow::Context;
 use proto::etcd::etcdserverpb::{Member, MemberAddRequest, MemberListRequest, MemberRemoveRequest};
 use rand::RngExt;
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 
 use crate::cluster::Cluster;
 
@@ -39,15 +40,34 @@ async fn find(cluster: &Cluster, through: usize, member: usize) -> anyhow::Resul
     Ok(here.map(|known| known.id))
 }
 
-/// Removes one.
-pub(super) async fn remove(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
+/// Removes members until a smaller odd number is left.
+pub(super) async fn shrink(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
+    anyhow::ensure!(cluster.len() > 2, "two members cannot lose one");
+    let left = 2 * random.random_range(0..(cluster.len() - 1) / 2) + 1;
+    let mut told = Vec::new();
+    while (0..cluster.len())
+        .filter(|member| cluster.removed(*member).is_none())
+        .count()
+        > left
+    {
+        told.push(remove(cluster, random, 0.0).await?);
+    }
+    Ok(format!("to {left}, without {}", told.join(", ")))
+}
+
+/// Removes one, which may be down by then.
+pub(super) async fn remove(cluster: &Cluster, random: &mut StdRng, down: f64) -> anyhow::Result<String> {
     anyhow::ensure!(cluster.len() > 2, "two members cannot lose one");
     let leader = cluster
         .leader()
         .await
-        .filter(|leader| *leader > 0 && random.random_bool(0.5));
-    let member = leader.unwrap_or_else(|| random.random_range(1..cluster.len()));
-    let down = random.random_bool(0.3);
+        .filter(|leader| *leader > 0 && cluster.removed(*leader).is_none() && random.random_bool(0.5));
+    let there: Vec<usize> = (1..cluster.len())
+        .filter(|member| cluster.removed(*member).is_none())
+        .collect();
+    let chosen = leader.or_else(|| there.choose(random).copied());
+    let member = chosen.context("only the first member is left")?;
+    let down = random.random_bool(down);
     let id = find(cluster, 0, member).await?.context("it is not a member")?;
     cluster.remove(member, id);
     if down {
