@@ -2,7 +2,8 @@
 //!
 //! A node keeps, beside what it holds, the eight bytes in which its keys differ first: a search compares those, which lie
 //! together, and looks at a key itself only where they are the same. Which eight is known from the keys at which parents tell the
-//! node apart from its neighbours: what those begin with in common, all keys that belong here begin with.
+//! node apart from its neighbours: what those begin with in common, all keys that belong here begin with. A node knows less of
+//! its keys once more of them belong to it, because its neighbour is gone.
 
 use std::sync::Arc;
 
@@ -46,7 +47,7 @@ pub(super) struct Branch {
 /// A node below a branch.
 #[derive(Clone)]
 struct Child {
-    /// At most each key below, and more than each key left of it. The first child's is not looked at.
+    /// At most each key that belongs below, and more than each that belongs left of it. A branch and its first child have the same.
     from: Arc<[u8]>,
     /// Keys below.
     keys: usize,
@@ -238,6 +239,30 @@ impl Node {
         }
     }
 
+    /// Keys from here on belong to it, and to the first of each branch below: more than before, which have less in common.
+    fn begin(&mut self, from: &Arc<[u8]>, shared: usize) {
+        let skipped = self.skipped().min(shared);
+        match self {
+            Self::Leaf(_) => self.skip(skipped),
+            Self::Branch(branch) => {
+                let branch = Arc::make_mut(branch);
+                branch.children[0].from = from.clone();
+                branch.skip(skipped);
+                branch.children[0].node.begin(from, shared);
+            }
+        }
+    }
+
+    /// Keys farther on belong to it, and to the last of each branch below, than before, which have less in common.
+    fn end(&mut self, shared: usize) {
+        self.skip(self.skipped().min(shared));
+        if let Self::Branch(branch) = self
+            && let Some(last) = Arc::make_mut(branch).children.last_mut()
+        {
+            last.node.end(shared);
+        }
+    }
+
     /// Takes over everything of the right neighbour. Neither is empty.
     fn join(&mut self, right: Child) {
         let skipped = self.skipped().min(right.node.skipped());
@@ -248,12 +273,9 @@ impl Node {
                 left.entries.extend(Arc::unwrap_or_clone(right).entries);
                 left.skip(skipped);
             }
-            (Self::Branch(left), Self::Branch(below)) => {
-                let mut children = Arc::unwrap_or_clone(below).children;
-                // Its first child was told apart by what told the branches apart.
-                children[0].from = right.from;
+            (Self::Branch(left), Self::Branch(right)) => {
                 let left = Arc::make_mut(left);
-                left.children.extend(children);
+                left.children.extend(Arc::unwrap_or_clone(right).children);
                 left.skip(skipped);
             }
             _ => unreachable!("all leaves are as deep"),
@@ -323,10 +345,9 @@ impl Branch {
 
     fn child_of(&self, key: &[u8]) -> usize {
         let alike = self.heads.alike(key);
-        // The first child begins wherever the branch does, whatever its head says.
-        let first = alike.start.max(1);
-        let behind = &self.children[first..alike.end.max(first)];
-        first + behind.partition_point(|child| *child.from <= *key) - 1
+        let first = alike.start;
+        // Whatever belongs here is not before the first child.
+        (first + self.children[alike].partition_point(|child| *child.from <= *key)).saturating_sub(1)
     }
 
     fn insert(&mut self, entry: Arc<Entry>) -> Inserted {
@@ -358,9 +379,7 @@ impl Branch {
         let until = self.children.get(at + 1).map(|next| next.from.clone());
         let left = &mut self.children[at];
         left.keys = left.keys + 1 - right.keys;
-        if at > 0 {
-            left.node.skip(common(&left.from, &right.from).max(left.node.skipped()));
-        }
+        left.node.skip(common(&left.from, &right.from).max(left.node.skipped()));
         if let Some(until) = until {
             right.node.skip(common(&right.from, &until).max(right.node.skipped()));
         }
@@ -379,7 +398,8 @@ impl Branch {
     /// Drops a child that lost its last key, and joins one that lost another with a neighbour, if both fit into one.
     fn tidy(&mut self, at: usize) {
         if self.children[at].keys == 0 {
-            self.take(at);
+            let gone = self.take(at);
+            self.inherit(at, &gone.from);
             return;
         }
         let fits = |left: usize| {
@@ -393,6 +413,33 @@ impl Branch {
         let child = &mut self.children[left];
         child.keys += right.keys;
         child.node.join(right);
+    }
+
+    /// A neighbour gets the keys that belonged to a child that is gone: the one before it, or, if it was the first, the one
+    /// behind it.
+    fn inherit(&mut self, gone: usize, from: &Arc<[u8]>) {
+        let heir = gone.saturating_sub(1);
+        if heir == self.children.len() {
+            return;
+        }
+        if gone == 0 {
+            self.children[heir].from = from.clone();
+            self.skip(self.heads.skipped);
+        }
+        let shared = self.shared(heir);
+        let heir = &mut self.children[heir].node;
+        if gone == 0 {
+            heir.begin(from, shared);
+        } else {
+            heir.end(shared);
+        }
+    }
+
+    /// How many bytes all keys that belong to a child begin with in common, as far as it is known here: not what lies behind the
+    /// last one.
+    fn shared(&self, at: usize) -> usize {
+        let until = self.children.get(at + 1).map(|next| &next.from);
+        until.map_or(self.heads.skipped, |until| common(&self.children[at].from, until))
     }
 
     fn take(&mut self, at: usize) -> Child {
@@ -415,6 +462,11 @@ impl From<Split> for Child {
 impl Node {
     /// Checks what the tree promises of itself, and returns its depth.
     pub(super) fn check(&self, from: &[u8], until: Option<&[u8]>) -> usize {
+        let shared = until.map_or(0, |until| common(from, until));
+        assert!(
+            self.skipped() <= shared,
+            "no more is skipped than all that may come begins with"
+        );
         match self {
             Self::Leaf(leaf) => {
                 let keys: Vec<&[u8]> = leaf.entries.iter().map(|entry| &entry.key[..]).collect();
@@ -429,13 +481,14 @@ impl Node {
                 let children = &branch.children;
                 assert!(!children.is_empty());
                 let froms: Vec<&[u8]> = children.iter().map(|child| &*child.from).collect();
-                branch.heads.check(&froms[1..]);
+                branch.heads.check(&froms);
+                assert_eq!(froms[0], from, "a branch and its first child begin alike");
+                assert!(froms.windows(2).all(|pair| pair[0] < pair[1]), "children in order");
                 let depths = children.iter().enumerate().map(|(at, child)| {
                     assert_eq!(child.keys, child.node.keys(), "counts are right");
                     assert_ne!(child.keys, 0, "what is empty was dropped");
-                    let from = if at == 0 { from } else { &child.from };
                     let until = children.get(at + 1).map_or(until, |next| Some(&*next.from));
-                    child.node.check(from, until)
+                    child.node.check(&child.from, until)
                 });
                 let depths: Vec<usize> = depths.collect();
                 assert!(depths.windows(2).all(|pair| pair[0] == pair[1]), "leaves are as deep");
@@ -455,16 +508,13 @@ impl Node {
 
 #[cfg(test)]
 impl Heads {
-    /// Checks the heads of the last `keys.len()` of what the node holds.
+    /// Checks them beside what the node holds.
     fn check(&self, keys: &[&[u8]]) {
-        assert!(self.heads.len() - keys.len() <= 1);
-        let heads = &self.heads[self.heads.len() - keys.len()..];
         assert!(
-            heads.iter().eq(keys
+            self.heads
                 .iter()
-                .map(|key| head(key, self.skipped))
-                .collect::<Vec<_>>()
-                .iter())
+                .copied()
+                .eq(keys.iter().map(|key| head(key, self.skipped)))
         );
         let beginning = keys.first().map(|key| &key[..self.skipped]);
         assert!(

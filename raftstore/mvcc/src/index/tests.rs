@@ -192,3 +192,43 @@ fn a_change_leaves_what_it_does_not_pass_shared() {
         Some(1)
     );
 }
+
+/// Whole nodes go and come back, so that neighbours are joined that did not begin side by side: what either knew of its keys'
+/// beginnings does not hold for both.
+#[test]
+fn stretches_that_go_and_come_back_leave_a_sound_tree() {
+    let key = |number: u64| {
+        let (group, place) = (number / 20, number % 20);
+        let (first, second) = (b'a' + (group / 16) as u8, b'a' + (group % 16) as u8);
+        format!("/{}{}/kept-together-{place:02}", first as char, second as char).into_bytes()
+    };
+    let keys = 20 * 16 * 16;
+    for seed in 0..12 {
+        let mut numbers = Numbers(100 + seed);
+        let (mut index, mut model) = (Index::default(), Model::new());
+        for step in 0..400 {
+            let first = numbers.below(keys);
+            let length = 1 + [8, 60, 900][numbers.below(3) as usize];
+            let stretch = first..(first + numbers.below(length) + 1).min(keys);
+            // A part of them, so that small nodes are left.
+            let every = 1 + numbers.below(3);
+            let removes = numbers.below(2) == 0;
+            for number in stretch.filter(|number| number % every == 0) {
+                let key = key(number);
+                if removes {
+                    let removed = index.remove(&key).map(|entry| entry.mod_revision);
+                    assert_eq!(removed, model.remove(&key));
+                } else {
+                    index.insert(entry(&key, step));
+                    model.insert(key, step);
+                }
+            }
+            same(&index, &model);
+        }
+        for number in 0..keys {
+            let key = key(number);
+            let found = index.get(&key).map(|entry| entry.mod_revision);
+            assert_eq!(found, model.get(&key).copied());
+        }
+    }
+}
