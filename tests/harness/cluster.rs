@@ -223,8 +223,18 @@ impl Cluster {
         });
     }
 
-    /// Prints the ends of all logs: called when a test fails.
-    fn dump_logs(&self) {
+    /// Prints what the cluster says of itself and the ends of all logs: called when a test fails.
+    fn dump(&self) {
+        for arguments in [
+            "get nodes,pods --all-namespaces --output wide --request-timeout 5s",
+            "get nodes --output jsonpath={.items[*].spec.taints} --request-timeout 5s",
+            "get events --all-namespaces --request-timeout 5s",
+        ] {
+            // Nothing may panic here, and there may be no API any more.
+            if let Ok(said) = self.command("kubectl").args(arguments.split(' ')).output() {
+                println!("--- kubectl {arguments}\n{}{}", text(&said.stdout), text(&said.stderr));
+            }
+        }
         for entry in self.directory().join("logs").read_dir().into_iter().flatten().flatten() {
             let log = std::fs::read_to_string(entry.path()).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
@@ -240,7 +250,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.dump_logs();
+            self.dump();
         }
         self.stop();
     }

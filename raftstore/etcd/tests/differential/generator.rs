@@ -33,6 +33,17 @@ pub struct Generator {
 const KEYS: u64 = 12;
 const LEASES: u64 = 4;
 const DEPTH_MAX: u32 = 2;
+/// Enough for a tree of several levels.
+const WIDE_KEYS: u64 = 5_000;
+/// Of one transaction: etcd takes 128.
+const WIDE_PUTS: usize = 100;
+
+/// Keys in groups, as objects are in namespaces.
+fn wide_key(number: u64) -> Bytes {
+    let (group, place) = (number / 20, number % 20);
+    let (first, second) = (b'a' + (group / 16) as u8, b'a' + (group % 16) as u8);
+    format!("/{}{}/kept-together-{place:02}", first as char, second as char).into()
+}
 
 impl Generator {
     pub fn new(seed: u64) -> Self {
@@ -216,6 +227,45 @@ impl Generator {
             RequestOp { request: Some(request) }
         };
         (0..self.below(4)).map(|_| operation(self)).collect()
+    }
+
+    /// Like [`Generator::op`], over many keys: stretches of neighbours come and go.
+    pub fn wide_op(&mut self) -> Op {
+        let first = self.below(WIDE_KEYS);
+        let length = [1, 8, 60, 900][self.below(4) as usize];
+        let end = (first + 1 + self.below(length)).min(WIDE_KEYS);
+        let range_end = if length == 1 { Bytes::new() } else { wide_key(end) };
+        match self.below(10) {
+            0..4 => {
+                // A part of them, so that stretches have holes.
+                let every = 1 + self.below(3);
+                let numbers = (first..end).step_by(every as usize).take(WIDE_PUTS);
+                let puts = numbers.map(|number| RequestOp {
+                    request: Some(Request::RequestPut(PutRequest {
+                        key: wide_key(number),
+                        value: Bytes::from(format!("v{}", self.revision)),
+                        ..Default::default()
+                    })),
+                });
+                Op::Txn(TxnRequest {
+                    success: puts.collect(),
+                    ..Default::default()
+                })
+            }
+            4..7 => Op::DeleteRange(DeleteRangeRequest {
+                key: wide_key(first),
+                range_end,
+                prev_kv: self.one_in(2),
+            }),
+            _ => Op::Range(RangeRequest {
+                key: wide_key(first),
+                range_end,
+                limit: self.below(30) as i64,
+                revision: if self.one_in(4) { self.past() } else { 0 },
+                count_only: self.one_in(4),
+                ..Default::default()
+            }),
+        }
     }
 
     /// Questions whose answers hold all that there is.

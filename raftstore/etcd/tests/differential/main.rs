@@ -15,11 +15,13 @@ mod watches;
 
 use std::ops::Range;
 
-use generator::Generator;
+use generator::{Generator, Op};
 use peer::{Etcd, Peer};
 
 const STEPS: usize = 250;
 const SEEDS: Range<u64> = 1..7;
+const WIDE_STEPS: usize = 400;
+const WIDE_SEEDS: Range<u64> = 1..4;
 const AUTH_STEPS: usize = 500;
 const AUTH_SEEDS: Range<u64> = 1..3;
 
@@ -36,6 +38,24 @@ async fn random_histories_agree_with_etcd() {
     for seed in setting("DIFFERENTIAL_SEEDS", seeds, SEEDS) {
         let Some(etcd) = Etcd::start().await else { return };
         run(seed, steps, etcd).await;
+    }
+}
+
+/// Many keys, of which whole stretches come and go.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_histories_of_many_keys_agree_with_etcd() {
+    for seed in setting("DIFFERENTIAL_SEEDS", seeds, WIDE_SEEDS) {
+        let Some(etcd) = Etcd::start().await else { return };
+        let (mut theirs, mut ours) = (etcd.peer().await, Peer::door().await);
+        let mut generator = Generator::new(seed);
+        let steps = setting("DIFFERENTIAL_STEPS", |text| text.parse().ok(), WIDE_STEPS);
+        for step in 0..steps {
+            let op = generator.wide_op();
+            same(seed, step, &op, &mut generator, &mut theirs, &mut ours).await;
+        }
+        for op in Generator::everything() {
+            same(seed, steps, &op, &mut generator, &mut theirs, &mut ours).await;
+        }
     }
 }
 
@@ -126,18 +146,22 @@ fn seeds(text: &str) -> Option<Range<u64>> {
     Some(from.parse().ok()?..to.parse().ok()?)
 }
 
+async fn same(seed: u64, step: usize, op: &Op, generator: &mut Generator, theirs: &mut Peer, ours: &mut Peer) {
+    let (theirs, ours) = (theirs.apply(op).await, ours.apply(op).await);
+    assert!(
+        ours == theirs,
+        "seed {seed}, step {step}: {op:?}\nours: {ours}\netcd: {theirs}"
+    );
+    generator.learn(op, &theirs);
+}
+
 async fn run(seed: u64, steps: usize, etcd: Etcd) {
     let mut theirs = etcd.peer().await;
     let mut ours = Peer::door().await;
     let mut generator = Generator::new(seed);
     for step in 0..steps {
         let op = generator.op();
-        let (theirs, ours) = (theirs.apply(&op).await, ours.apply(&op).await);
-        assert!(
-            ours == theirs,
-            "seed {seed}, step {step}: {op:?}\nours: {ours}\netcd: {theirs}"
-        );
-        generator.learn(&op, &theirs);
+        same(seed, step, &op, &mut generator, &mut theirs, &mut ours).await;
     }
     watches::compare(seed, &mut generator, &mut theirs, &mut ours).await;
 }
