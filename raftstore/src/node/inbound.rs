@@ -41,13 +41,14 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Inbound for Receiver<R, 
         if let Err(error) = self.core.check_admitted() {
             return futures::stream::iter([Err(error)]).boxed();
         }
-        let (core, replying) = (self.core.clone(), self.core.clone());
+        let (core, replying, left) = (self.core.clone(), self.core.clone(), self.core.clone());
         // The first request that cannot be read ends the stream: what follows would leave a hole.
         let parsed = requests
             .map(|request| request.and_then(parse_append_request::<R>))
-            .take_while(|request| {
+            .take_while(move |request| {
                 if let Err(error) = request {
                     tracing::debug!(%error, "a stream of appends ended");
+                    left.broken_off.notify_one();
                 }
                 futures::future::ready(request.is_ok())
             })
