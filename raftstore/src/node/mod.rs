@@ -65,7 +65,7 @@ struct Core<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> {
     admitted: watch::Sender<bool>,
     /// When a leader was last heard from.
     heard: Mutex<Option<R::Instant>>,
-    /// A stream of entries or heartbeats broke.
+    /// A stream of entries ended, or one of heartbeats broke.
     broken_off: Notify,
     proposals: propose::Queue,
     reads: read::Queue,

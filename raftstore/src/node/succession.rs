@@ -1,13 +1,13 @@
 //! Taking over from a leader whose process is gone, without waiting until its lease has run out.
 //!
 //! Theory. A silent leader may only be slow, so that nobody votes for another within its lease. But when a process ends, its
-//! machine ends its connections at once and refuses new ones: a follower whose stream from the leader breaks looks whether
+//! machine ends its connections at once and refuses new ones: a follower whose stream from the leader ends looks whether
 //! anything listens there. If nothing does, that leader can neither heartbeat nor propose any more, and the follower calls an
 //! election that is marked as a handed-over leadership is, so that voters do not hold it to the lease.
 //!
 //! Only one of the followers should, as two share the votes between them: the one with the longest log, which alone is sure to
 //! get them, and of several the one with the lowest id. They ask each other by a pre-vote, which tells the log's end and
-//! changes nothing. Whoever is not first gives the one who is [`HEIR_TIME`].
+//! changes nothing. Each gives everyone who comes before it [`HEIR_TIME`].
 //!
 //! Bounds. Votes are as safe as ever: a leader that was taken for gone and is not is deposed as by any election. A
 //! machine that is gone, or cut off, refuses nothing: then it takes the lease and an election timeout, as without this.
@@ -27,11 +27,13 @@ use crate::limits::{HEIR_TIME, PROBE_PAUSE, PROBE_TIMEOUT, PROBES};
 use crate::log::Disk;
 use crate::transport::Peers;
 
-/// Looks after the leader whenever a stream from one broke.
+/// Looks after the leader whenever a stream of entries from one ended, and while heartbeats are missing.
 pub async fn run<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>>(core: Arc<Core<R, D, B, N>>) {
     loop {
-        core.broken_off.notified().await;
-        core.succeed().await;
+        let told = R::timeout(core.options.timing.heartbeat, core.broken_off.notified()).await;
+        if told.is_ok() || core.misses_heartbeats() {
+            core.succeed().await;
+        }
     }
 }
 
@@ -76,14 +78,17 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
         self.raft.server_metrics().borrow_watched().vote == *vote
     }
 
+    fn misses_heartbeats(&self) -> bool {
+        let patience = 2 * self.options.timing.heartbeat;
+        self.heard.lock().is_none_or(|heard| heard.elapsed() > patience)
+    }
+
     async fn succeed(&self) {
         let Some(known) = self.followed() else { return };
         if !self.is_gone(&known).await {
             return;
         }
-        if self.is_behind(&known).await {
-            R::sleep(HEIR_TIME).await;
-        }
+        R::sleep(HEIR_TIME * self.rank(&known).await).await;
         if !self.still_follows(&known.vote) {
             return;
         }
@@ -118,8 +123,8 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
         false
     }
 
-    /// Whether another voter should come first.
-    async fn is_behind(&self, known: &Known) -> bool {
+    /// How many of the other voters come first, as far as they answer.
+    async fn rank(&self, known: &Known) -> u32 {
         let last = self.log.last().map(to_log_id);
         let vote = VoteOf::new(known.vote.leader_id().term + 1, self.options.id);
         let ask = async |(id, peer): &(u64, Peer)| {
@@ -130,8 +135,8 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Core<R, D, B, N> {
             Some((reply.last_log_id, *id))
         };
         let theirs = join_all(known.rivals.iter().map(ask)).await;
-        let mut theirs = theirs.into_iter().flatten();
-        theirs.any(|theirs| comes_first(theirs, (last, self.options.id)))
+        let first = |theirs: &(Option<LogIdOf>, u64)| comes_first(*theirs, (last, self.options.id));
+        theirs.into_iter().flatten().filter(first).count() as u32
     }
 }
 
