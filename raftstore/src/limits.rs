@@ -47,6 +47,15 @@ pub const SNAPSHOT_CHUNK_BYTES: usize = 1 << 20;
 pub const SNAPSHOT_CHUNKS_IN_FLIGHT: usize = 4;
 /// A question to a peer is given up after this.
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// A member whose stream from the leader ended looks so often whether anything listens there.
+pub const PROBES: u32 = 7;
+/// The pause before it looks for the second time; each is twice as long as the one before.
+pub const PROBE_PAUSE: Duration = Duration::from_millis(20);
+/// Looking is given up after this: whoever is gone refuses at once.
+pub const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
+/// A member gives each one that should call an election before it this much time.
+pub const HEIR_TIME: Duration = Duration::from_millis(100);
+
 /// Connecting to a peer is given up after this.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_000);
 

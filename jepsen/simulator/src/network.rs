@@ -202,6 +202,11 @@ impl Network {
         !self.draw_lost() && self.passable(from, to).await
     }
 
+    /// Whether a machine says that its member does not run.
+    async fn refuses(&self, from: u64, to: u64) -> bool {
+        self.travel(from, to).await && self.door(to).is_none() && self.travel(to, from).await
+    }
+
     /// Has a peer do something and brings back what came of it.
     async fn call<T: Send + 'static>(
         &self,

@@ -41,17 +41,30 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Inbound for Receiver<R, 
         if let Err(error) = self.core.check_admitted() {
             return futures::stream::iter([Err(error)]).boxed();
         }
-        let (core, replying) = (self.core.clone(), self.core.clone());
+        let (core, replying, left) = (self.core.clone(), self.core.clone(), self.core.clone());
+        // Heartbeats come each on a stream of its own, which says nothing when it ends.
+        let mut heartbeat = true;
+        let mut carried = 0_u64;
         // The first request that cannot be read ends the stream: what follows would leave a hole.
         let parsed = requests
-            .map(|request| request.and_then(parse_append_request::<R>))
-            .take_while(|request| {
-                if let Err(error) = request {
-                    tracing::debug!(%error, "a stream of appends ended");
+            .map(|request| Some(request.and_then(parse_append_request::<R>)))
+            .chain(futures::stream::once(async { None }))
+            .take_while(move |request| {
+                match request {
+                    Some(Ok(request)) => {
+                        carried += 1;
+                        heartbeat = carried == 1 && request.entries.is_empty();
+                    }
+                    Some(Err(error)) => {
+                        tracing::debug!(%error, "a stream of appends broke");
+                        left.broken_off.notify_one();
+                    }
+                    None if !heartbeat => left.broken_off.notify_one(),
+                    None => {}
                 }
-                futures::future::ready(request.is_ok())
+                futures::future::ready(matches!(request, Some(Ok(_))))
             })
-            .filter_map(async |request| request.ok())
+            .filter_map(async |request| request?.ok())
             .inspect(move |_| core.hear());
         // A refused leader was heard, too. That is harmless: `current_leader` names only one that was accepted.
         let replies = replying.raft.stream_append(parsed);

@@ -13,6 +13,7 @@ mod members;
 mod propose;
 mod read;
 mod space;
+mod succession;
 mod wait;
 
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mvcc::{Backend, Machine, Reader};
 use openraft::{AsyncRuntime, Raft};
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::consensus::{Applier, LogStore, RaftOf, Shared, StoredMembershipOf, Streams};
@@ -64,6 +65,8 @@ struct Core<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> {
     admitted: watch::Sender<bool>,
     /// When a leader was last heard from.
     heard: Mutex<Option<R::Instant>>,
+    /// A stream of entries ended, or one of heartbeats broke.
+    broken_off: Notify,
     proposals: propose::Queue,
     reads: read::Queue,
     timers: Mutex<leases::Timers<R>>,
@@ -126,6 +129,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Node<R, D, B, N> {
             leadership: watch::Sender::new(Leadership::default()),
             admitted: watch::Sender::new(admitted),
             heard: Mutex::new(None),
+            broken_off: Notify::new(),
             proposals,
             reads,
             timers: Mutex::new(leases::Timers::default()),
@@ -138,6 +142,7 @@ impl<R: AsyncRuntime, D: Disk, B: Backend, N: Peers<R>> Node<R, D, B, N> {
         core.spawn(propose::run(core.clone(), proposal_work));
         core.spawn(read::run(core.clone(), read_work));
         core.spawn(leadership::run(core.clone()));
+        core.spawn(succession::run(core.clone()));
         core.spawn(leases::run(core.clone(), lease_work));
         core.spawn(housekeeping::flush_and_purge(core.clone()));
         core.spawn(housekeeping::sweep(core.clone()));

@@ -28,7 +28,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
-use super::connect::{Tls, channel};
+use super::connect::{Tls, channel, refuses};
 use super::generated::transport_client::TransportClient;
 use super::{AskError, CLUSTER_HEADER, Identity, MEMBER_HEADER, Peers};
 use crate::consensus::{
@@ -87,16 +87,21 @@ impl Dialer {
         }
     }
 
-    fn client(&self, target: u64, peer: &Peer) -> Result<Client, String> {
+    /// Where a peer is reached now.
+    fn url(&self, target: u64, peer: &Peer) -> Option<String> {
         let known = self.shared.known.lock().get(&target).cloned();
-        let url = known.as_ref().unwrap_or(peer).peer_urls.first();
+        known.as_ref().unwrap_or(peer).peer_urls.first().cloned()
+    }
+
+    fn client(&self, target: u64, peer: &Peer) -> Result<Client, String> {
+        let url = self.url(target, peer);
         let url = url.ok_or_else(|| format!("member {target:x} has no peer url"))?;
         let mut channels = self.shared.channels.lock();
         let channel = match channels.get(&target) {
-            Some((known, channel)) if known == url => channel.clone(),
+            Some((known, channel)) if *known == url => channel.clone(),
             _ => {
-                let channel = channel(url, self.shared.tls.as_ref().map(|tls| tls.client.clone()))?;
-                channels.insert(target, (url.clone(), channel.clone()));
+                let channel = channel(&url, self.shared.tls.as_ref().map(|tls| tls.client.clone()))?;
+                channels.insert(target, (url, channel.clone()));
                 channel
             }
         };
@@ -111,6 +116,17 @@ impl Dialer {
 }
 
 impl<R: AsyncRuntime> Peers<R> for Dialer {
+    fn refuses(&self, target: u64, peer: &Peer) -> BoxFuture<'static, bool> {
+        let url = self.url(target, peer);
+        async move {
+            match url {
+                Some(url) => refuses(&url).await,
+                None => false,
+            }
+        }
+        .boxed()
+    }
+
     fn learn(&self, target: u64, peer: &Peer) {
         self.shared.known.lock().insert(target, peer.clone());
     }

@@ -84,14 +84,25 @@ impl Service<Uri> for Connect {
     }
 }
 
+/// Whether the machine of the peer at `url` says that nothing listens there.
+pub async fn refuses(url: &str) -> bool {
+    let Ok(uri) = url.parse::<Uri>() else { return false };
+    let connected = TcpStream::connect((host(&uri), port(&uri))).await;
+    connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+fn host(uri: &Uri) -> &str {
+    let host = uri.host().unwrap_or_default();
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+fn port(uri: &Uri) -> u16 {
+    uri.port_u16().unwrap_or(DEFAULT_PORT)
+}
+
 async fn dial(uri: &Uri, tls: Option<TlsConnector>) -> io::Result<Box<dyn Wire>> {
-    let host = uri
-        .host()
-        .unwrap_or_default()
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .to_owned();
-    let stream = TcpStream::connect((host.as_str(), uri.port_u16().unwrap_or(DEFAULT_PORT))).await?;
+    let host = host(uri).to_owned();
+    let stream = TcpStream::connect((host.as_str(), port(uri))).await?;
     stream.set_nodelay(true)?;
     let Some(tls) = tls else { return Ok(Box::new(stream)) };
     let name = ServerName::try_from(host).map_err(io::Error::other)?;

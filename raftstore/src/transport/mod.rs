@@ -78,6 +78,10 @@ pub trait Peers<R: AsyncRuntime>:
         question: wire::Question,
     ) -> BoxFuture<'static, Result<wire::Reply, AskError>>;
 
+    /// Whether nothing listens where a peer is reached: its process is gone, its machine is not. False where that cannot be
+    /// told.
+    fn refuses(&self, target: u64, peer: &Peer) -> BoxFuture<'static, bool>;
+
     /// Told where a peer is reached now, also by those who were given another address before.
     fn learn(&self, _target: u64, _peer: &Peer) {}
 }

@@ -98,6 +98,10 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, connections: mp
         tokio::spawn(async move {
             match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(stream, tls)).await {
                 Ok(Ok(connection)) => drop(connections.send(Ok(connection)).await),
+                // Peers look whether anything listens here and say no more.
+                Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    tracing::debug!(%error, "a connection on the peer port ended before it began");
+                }
                 Ok(Err(error)) => tracing::warn!(%error, "refused a connection on the peer port"),
                 Err(_) => tracing::warn!("a connection on the peer port did not finish its handshake"),
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use raftstore::{Error, Store, WatchSpec};
 
-use crate::harness::{Cluster, bounded, eventually, get, put, read, read_all, revisions_until, write};
+use crate::harness::{BOUND, Cluster, bounded, eventually, get, put, read, read_all, revisions_until, write};
 
 /// Writes numbered keys until told to stop; gives those that were acknowledged.
 fn writer(
@@ -69,6 +69,27 @@ async fn no_acknowledged_write_is_lost_when_leaders_die() {
                     "round {round}, member {index}: {key} at {revision}, found {found:?}"
                 );
             }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_gone_is_succeeded_within_its_lease() {
+    for members in [3, 5] {
+        let mut cluster = Cluster::prepared(members).await;
+        // Silence alone makes nobody call an election while this test waits.
+        cluster.election = (10 * BOUND, 20 * BOUND);
+        cluster.start_all().await;
+        for round in 0..3 {
+            let leader = cluster.wait_for_leader().await;
+            write(&cluster.store(leader), "key", &round.to_string()).await;
+            for index in cluster.running() {
+                read(&cluster.store(index), "key").await;
+            }
+            cluster.kill(leader).await;
+            let survivor = cluster.store(cluster.wait_for_leader().await);
+            assert_eq!(read(&survivor, "key").await, Some(round.to_string()));
+            cluster.start_member(leader).await;
         }
     }
 }

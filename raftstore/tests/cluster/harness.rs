@@ -43,6 +43,8 @@ pub struct Cluster {
     pub request_timeout: Duration,
     pub tls: Option<Tls>,
     pub quota_bytes: u64,
+    /// Least and most; the most is a leader's lease, too.
+    pub election: (Duration, Duration),
 }
 
 impl Cluster {
@@ -75,6 +77,8 @@ impl Cluster {
             request_timeout,
             tls: None,
             quota_bytes: u64::MAX,
+            // Slow: the tests share their processors with others, and a lapse of the leader is a legal answer to that.
+            election: (Duration::from_millis(1_000), Duration::from_millis(2_000)),
         }
     }
 
@@ -115,11 +119,10 @@ impl Cluster {
         options.retention = self.retention;
         options.space.quota_bytes = self.quota_bytes;
         options.founds = !host.joined;
-        // Slow clocks: the tests share their processors with others, and a lapse of the leader is a legal answer to that.
         options.timing = Timing {
             heartbeat: Duration::from_millis(400),
-            election_min: Duration::from_millis(1_000),
-            election_max: Duration::from_millis(2_000),
+            election_min: self.election.0,
+            election_max: self.election.1,
             request: self.request_timeout,
         };
         options.log.segment_bytes = 8 << 20;

@@ -200,8 +200,15 @@ async fn serve(
 ) {
     let (repeating, again) = (network.clone(), door.clone());
     let requests = stream::unfold((network, received), move |(network, mut received)| async move {
-        let request = arrive(&network, from, to, &mut received).await?;
-        Some((Ok(request), (network, received)))
+        match arrive(&network, from, to, &mut received).await {
+            Some(request) => Some((Ok(request), (network, received))),
+            // A process that ends takes its connections with it, which is another end than that of what was to be said.
+            None if network.door(from).is_none() => {
+                received.close();
+                Some((Err(io::ErrorKind::ConnectionReset.into()), (network, received)))
+            }
+            None => None,
+        }
     })
     .inspect(move |request: &io::Result<wire::AppendRequest>| {
         if let (Ok(request), Some(later)) = (request, repeating.draw_repeated()) {

@@ -30,6 +30,11 @@ impl SimulatedPeers {
 }
 
 impl Peers<Simulated> for SimulatedPeers {
+    fn refuses(&self, to: u64, _: &Peer) -> BoxFuture<'static, bool> {
+        let Self { network, member: from } = self.clone();
+        async move { network.refuses(from, to).await }.boxed()
+    }
+
     fn ask(&self, to: u64, _: &Peer, question: wire::Question) -> BoxFuture<'static, Result<wire::Reply, AskError>> {
         let Self { network, member: from } = self.clone();
         let error = move |broken| {
