@@ -47,8 +47,10 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
 
 async fn serve(config: ServerConfig) -> anyhow::Result<()> {
     let stop = shutdown::token()?;
+    // First, so that a member whose configuration is wrong does not begin to take part.
+    let api = api_config(&config)?;
     let store = open_store(&config).await?;
-    let server = Server::new(Storage::new(store.clone()), api_config(&config)?);
+    let server = Server::new(Storage::new(store.clone()), api);
     let mut parts = JoinSet::new();
     start_doors(&mut parts, &config, &store, &server, &stop).await?;
     let leader = Leader {
@@ -167,7 +169,9 @@ async fn start_doors(
         config.pki("apiserver.key"),
         config.pki("ca.crt"),
     );
-    let api_tls = tls::server_config(&cert, &key, Some(&ca), ClientAuth::Optional)?;
+    let mut client_cas = vec![ca.as_path()];
+    client_cas.extend(config.access.requestheader_client_ca_file.as_deref());
+    let api_tls = tls::server_config_trusting(&cert, &key, &client_cas, ClientAuth::Optional)?;
     let api_tls = tls::with_alpn(api_tls, &["h2", "http/1.1"]);
     let listener = listen(me.api(), "apiPort").await?;
     let (api, api_stop) = (server.clone(), stop.clone());
@@ -212,6 +216,7 @@ fn api_config(config: &ServerConfig) -> anyhow::Result<apiserver::Config> {
         kubelet_client_key: Some(config.pki("apiserver-kubelet-client.key")),
         kubelet_ca: Some(config.pki("ca.crt")),
         client_ca: Some(config.pki("ca.crt")),
+        access: config.access.load(&config.pki("ca.crt")).context("access")?,
         root_ca: Some(config.pki("ca.crt")),
         ..apiserver::Config::new(&config.name, me.address)
     })

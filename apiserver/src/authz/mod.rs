@@ -5,13 +5,14 @@ mod node;
 mod rbac;
 pub(crate) mod resolver;
 pub(crate) mod rules;
+pub(crate) mod streams;
 
 use crate::config::Config;
 use crate::registry::Registry;
 use crate::{RequestInfo, User};
 use std::sync::Arc;
 
-pub(crate) use node::node_name;
+pub(crate) use node::{LEASE_NAMESPACE, node_name};
 pub use rbac::Rbac;
 
 /// The authorizer of a server.
@@ -46,7 +47,7 @@ impl Attributes {
         let info = &self.info;
         if info.is_resource {
             rules::Action::Resource {
-                verb: info.verb,
+                verb: &info.verb,
                 group: &info.group,
                 resource: &info.resource,
                 subresource: &info.subresource,
@@ -55,7 +56,7 @@ impl Attributes {
             }
         } else {
             rules::Action::Path {
-                verb: info.verb,
+                verb: &info.verb,
                 path: &info.path,
             }
         }

@@ -40,7 +40,7 @@ pub(super) async fn may_create(call: &Call<'_>) -> Result<bool, ApiError> {
 
 async fn authorize_create(call: &Call<'_>) -> Result<(), ApiError> {
     let mut info = call.info.clone();
-    info.verb = "create";
+    info.verb = "create".into();
     chain::authorize(call.server, &call.context.user, &info).await
 }
 

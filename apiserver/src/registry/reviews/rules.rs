@@ -19,7 +19,7 @@ pub(super) async fn status(reader: &Reader, user: &User, namespace: &str) -> Res
         )
         .await?;
     if user.is_in(crate::identity::MASTERS) {
-        rules.extend(everything());
+        rules.extend(PolicyRule::everything());
     }
     let (paths, resources): (Vec<_>, Vec<_>) = rules.iter().partition(|rule| rule.resources.is_empty());
     // What a node may do as a node is computed per object and cannot be listed.
@@ -28,24 +28,6 @@ pub(super) async fn status(reader: &Reader, user: &User, namespace: &str) -> Res
         "nonResourceRules": paths.into_iter().map(shown).collect::<Vec<_>>(),
         "incomplete": user.is_in("system:nodes"),
     }))
-}
-
-fn everything() -> [PolicyRule; 2] {
-    let star = || vec!["*".to_owned()];
-    let resources = PolicyRule {
-        verbs: star(),
-        api_groups: star(),
-        resources: star(),
-        ..PolicyRule::default()
-    };
-    [
-        resources,
-        PolicyRule {
-            verbs: star(),
-            non_resource_urls: star(),
-            ..PolicyRule::default()
-        },
-    ]
 }
 
 fn shown(rule: &PolicyRule) -> Value {
