@@ -204,19 +204,21 @@ async fn keep(server: Arc<Server>, stop: CancellationToken) -> anyhow::Result<()
 
 fn api_config(config: &ServerConfig) -> anyhow::Result<apiserver::Config> {
     let me = config.me()?;
+    let issuer = format!("https://kubernetes.default.svc.{CLUSTER_DOMAIN}");
+    let access = config.access.load(&config.pki("ca.crt"), &issuer).context("access")?;
     Ok(apiserver::Config {
         secure_port: me.api_port,
         service_cidr: SERVICE_CIDR.parse().context("the service network")?,
         cluster_dns: Some(DNS_SERVICE_ADDRESS.into()),
         cluster_domain: CLUSTER_DOMAIN.into(),
-        service_account_issuer: format!("https://kubernetes.default.svc.{CLUSTER_DOMAIN}"),
+        service_account_issuer: issuer,
         service_account_signing_key: Some(config.pki("sa.key")),
         service_account_keys: vec![config.pki("sa.pub")],
         kubelet_client_certificate: Some(config.pki("apiserver-kubelet-client.crt")),
         kubelet_client_key: Some(config.pki("apiserver-kubelet-client.key")),
         kubelet_ca: Some(config.pki("ca.crt")),
         client_ca: Some(config.pki("ca.crt")),
-        access: config.access.load(&config.pki("ca.crt")).context("access")?,
+        access,
         root_ca: Some(config.pki("ca.crt")),
         ..apiserver::Config::new(&config.name, me.address)
     })

@@ -2,9 +2,12 @@
 
 use super::AccessError;
 use super::error::read;
+use super::issuers::{Jwt, issuers};
 use crate::authn::anonymous::Anonymous;
+use crate::authn::oidc::Issuer;
 use serde::Deserialize;
 use std::path::Path;
+use std::sync::Arc;
 
 const OPTION: &str = "authenticationConfig";
 const VERSIONS: &[&str] = &["apiserver.config.k8s.io/v1", "apiserver.config.k8s.io/v1beta1"];
@@ -16,6 +19,7 @@ const PATHS_MAX: usize = 64;
 pub(super) struct Structured {
     /// `None` where it does not speak of anonymous requests.
     pub anonymous: Option<Anonymous>,
+    pub issuers: Vec<Arc<Issuer>>,
 }
 
 #[derive(Deserialize)]
@@ -24,7 +28,7 @@ struct File {
     api_version: String,
     kind: String,
     #[serde(default)]
-    jwt: Vec<serde_json::Value>,
+    jwt: Vec<Jwt>,
     anonymous: Option<AnonymousField>,
 }
 
@@ -42,16 +46,16 @@ struct Condition {
     path: String,
 }
 
-pub(super) fn load(path: &Path) -> Result<Structured, AccessError> {
+pub(super) fn load(path: &Path, own_issuer: &str) -> Result<Structured, AccessError> {
     let text = read(OPTION, path, super::FILE_BYTES_MAX)?;
-    parse(&text).map_err(|problem| AccessError::File {
+    parse(&text, own_issuer).map_err(|problem| AccessError::File {
         option: OPTION,
         path: path.into(),
         problem,
     })
 }
 
-fn parse(text: &str) -> Result<Structured, String> {
+fn parse(text: &str, own_issuer: &str) -> Result<Structured, String> {
     let file: File = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
     if !VERSIONS.contains(&file.api_version.as_str()) {
         return Err(format!(
@@ -62,11 +66,9 @@ fn parse(text: &str) -> Result<Structured, String> {
     if file.kind != KIND {
         return Err(format!("kind: must be {KIND}, not {:?}", file.kind));
     }
-    if !file.jwt.is_empty() {
-        return Err("jwt: is not supported by this version".into());
-    }
     Ok(Structured {
         anonymous: file.anonymous.map(anonymous).transpose()?,
+        issuers: issuers(file.jwt, own_issuer)?,
     })
 }
 
@@ -97,9 +99,11 @@ fn anonymous(field: AnonymousField) -> Result<Anonymous, String> {
 mod tests {
     use super::*;
 
+    const OWN: &str = "https://kubernetes.default.svc";
+
     fn read(rest: &str) -> Result<Option<Anonymous>, String> {
         let head = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\n";
-        parse(&format!("{head}{rest}")).map(|file| file.anonymous)
+        parse(&format!("{head}{rest}"), OWN).map(|file| file.anonymous)
     }
 
     #[test]
@@ -109,6 +113,88 @@ mod tests {
         assert_eq!(read("anonymous: {enabled: true}").unwrap(), Some(Anonymous::Everywhere));
         let paths = read("anonymous: {enabled: true, conditions: [{path: /livez}]}").unwrap();
         assert_eq!(paths, Some(Anonymous::At(vec!["/livez".into()])));
+    }
+
+    /// An issuer as a file has it; `change` is applied to its JSON.
+    fn jwt(change: impl Fn(&mut serde_json::Value)) -> String {
+        let ca = pki::Ca::generate("test").unwrap();
+        let here = tempfile::tempdir().unwrap();
+        ca.write(&here.path().join("ca.crt"), &here.path().join("ca.key"))
+            .unwrap();
+        let ca = std::fs::read_to_string(here.path().join("ca.crt")).unwrap();
+        let mut jwt = serde_json::json!({"issuer": {"url": "https://id.example.com", "audiences": ["a"], "certificateAuthority": ca},
+            "claimMappings": {"username": {"claim": "sub", "prefix": ""}}});
+        change(&mut jwt);
+        format!("jwt: [{jwt}]")
+    }
+
+    #[test]
+    fn an_issuer_is_read_whole_or_not_at_all() {
+        use serde_json::json;
+        read(&jwt(|_| ())).unwrap();
+        for (path, value, named) in [
+            ("/issuer/url", json!("http://id.example.com"), "jwt[0].issuer.url"),
+            ("/issuer/url", json!("https://id.example.com?x"), "jwt[0].issuer.url"),
+            ("/issuer/url", json!(OWN), "jwt[0].issuer.url"),
+            ("/issuer/audiences", json!([]), "jwt[0].issuer.audiences"),
+            (
+                "/issuer/audiences",
+                json!(["a", "b"]),
+                "jwt[0].issuer.audienceMatchPolicy",
+            ),
+            ("/issuer/certificateAuthority", json!("none"), "CA certificate"),
+            (
+                "/issuer/egressSelectorType",
+                json!("cluster"),
+                "jwt[0].issuer.egressSelectorType",
+            ),
+            ("/issuer/discoveryURL", json!("http://x"), "jwt[0].issuer.discoveryURL"),
+            (
+                "/claimMappings/username",
+                json!({"claim": "sub"}),
+                "jwt[0].claimMappings.username.prefix",
+            ),
+            (
+                "/claimMappings/username",
+                json!({"expression": "claims.sub"}),
+                "jwt[0].claimMappings.username.expression: is a CEL",
+            ),
+            (
+                "/claimMappings/groups",
+                json!({"expression": "claims.g"}),
+                "jwt[0].claimMappings.groups.expression: is a CEL",
+            ),
+            (
+                "/claimMappings/uid",
+                json!({"expression": "claims.g"}),
+                "jwt[0].claimMappings.uid.expression: is a CEL",
+            ),
+            (
+                "/claimMappings/extra",
+                json!([{"key": "a"}]),
+                "jwt[0].claimMappings.extra: is a CEL",
+            ),
+            (
+                "/claimValidationRules",
+                json!([{"expression": "true"}]),
+                "jwt[0].claimValidationRules[0].expression: is a CEL",
+            ),
+            (
+                "/userValidationRules",
+                json!([{"expression": "true"}]),
+                "jwt[0].userValidationRules: is a CEL",
+            ),
+            ("/surprise", json!(1), "surprise"),
+        ] {
+            let (parent, field) = path.rsplit_once('/').unwrap();
+            let text = jwt(|jwt| jwt.pointer_mut(parent).unwrap()[field] = value.clone());
+            let problem = read(&text).err().unwrap_or_else(|| panic!("{path} was accepted"));
+            assert!(problem.contains(named), "{named}: {problem}");
+        }
+        let one = jwt(|_| ());
+        let twice = one.replace("jwt: [", "").replace("}]", "}");
+        let problem = read(&format!("jwt: [{twice}, {twice}]"));
+        assert!(problem.is_err(), "an issuer is named once");
     }
 
     #[test]
@@ -128,9 +214,15 @@ mod tests {
             let problem = read(rest).unwrap_err();
             assert!(problem.contains(named), "{rest}: {problem}");
         }
-        let other = parse("apiVersion: apiserver.config.k8s.io/v9\nkind: AuthenticationConfiguration");
+        let other = parse(
+            "apiVersion: apiserver.config.k8s.io/v9\nkind: AuthenticationConfiguration",
+            OWN,
+        );
         assert!(other.err().unwrap().starts_with("apiVersion"));
-        let other = parse("apiVersion: apiserver.config.k8s.io/v1\nkind: AuthorizationConfiguration");
+        let other = parse(
+            "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthorizationConfiguration",
+            OWN,
+        );
         assert!(other.err().unwrap().starts_with("kind"));
     }
 }

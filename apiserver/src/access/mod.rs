@@ -8,21 +8,29 @@
 //! **Left out.** Following changes of the files; another start reads them again.
 
 mod authentication;
+mod authorization;
 mod error;
+mod issuers;
 
 pub use error::AccessError;
 
 use crate::authn::anonymous::Anonymous;
 use crate::authn::front_proxy::{FrontProxy, Headers};
+use crate::authn::oidc::Issuer;
 use crate::authn::static_tokens::StaticTokens;
+use crate::authn::webhook::Reviewer;
+use crate::authz::chain::Modes;
 use error::read;
 use pki::tls::ClientVerifier;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A configuration file larger than this is refused.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// How long reviews of tokens are remembered unless told otherwise.
+const REVIEWS_KEPT: Duration = Duration::from_secs(120);
 
 /// The section `access` of a master's configuration. Paths are taken as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +51,19 @@ pub struct Options {
     pub anonymous_auth: Option<bool>,
     /// An AuthenticationConfiguration.
     pub authentication_config: Option<PathBuf>,
+    /// The service that reviews tokens, as a kubeconfig, and how long its answers are remembered.
+    pub authentication_token_webhook_config_file: Option<PathBuf>,
+    pub authentication_token_webhook_cache_ttl: Option<String>,
+    /// Who permits, in order: `Node`, `RBAC`, `ABAC`, `Webhook`, `AlwaysAllow`, `AlwaysDeny`. `Node` and `RBAC`, when empty.
+    pub authorization_mode: Vec<String>,
+    /// The policies of `ABAC`, one JSON object a line.
+    pub authorization_policy_file: Option<PathBuf>,
+    /// The service of `Webhook`, as a kubeconfig, and how long its answers are remembered.
+    pub authorization_webhook_config_file: Option<PathBuf>,
+    pub authorization_webhook_cache_authorized_ttl: Option<String>,
+    pub authorization_webhook_cache_unauthorized_ttl: Option<String>,
+    /// An AuthorizationConfiguration, in place of modes and webhook.
+    pub authorization_config: Option<PathBuf>,
 }
 
 /// What the options come to.
@@ -53,11 +74,17 @@ pub struct Access {
     /// Whose certificates name users. Needed wherever TLS accepts those of others too.
     pub users: Option<ClientVerifier>,
     pub anonymous: Anonymous,
+    /// Issuers of tokens outside of the cluster.
+    pub issuers: Vec<Arc<Issuer>>,
+    /// Who is asked about tokens that nobody here knows.
+    pub reviewer: Option<Arc<Reviewer>>,
+    pub modes: Modes,
 }
 
 impl Options {
-    /// Reads and checks everything. `client_ca`: the CA whose certificates name users.
-    pub fn load(&self, client_ca: &Path) -> Result<Access, AccessError> {
+    /// Reads and checks everything. `client_ca`: the CA whose certificates name users; `own_issuer`: whose the cluster's own tokens
+    /// are.
+    pub fn load(&self, client_ca: &Path, own_issuer: &str) -> Result<Access, AccessError> {
         let mut access = Access::default();
         if let Some(path) = &self.token_auth_file {
             access.static_tokens = Some(Arc::new(self.static_tokens(path)?));
@@ -73,10 +100,13 @@ impl Options {
             });
         }
         let structured = match &self.authentication_config {
-            Some(path) => Some(authentication::load(path)?),
+            Some(path) => Some(authentication::load(path, own_issuer)?),
             None => None,
         };
         access.anonymous = self.anonymous(structured.as_ref())?;
+        access.issuers = structured.map(|file| file.issuers).unwrap_or_default();
+        access.reviewer = self.reviewer()?;
+        access.modes = authorization::load(self)?;
         Ok(access)
     }
 
@@ -89,6 +119,28 @@ impl Options {
             line,
             problem,
         })
+    }
+
+    fn reviewer(&self) -> Result<Option<Arc<Reviewer>>, AccessError> {
+        const TTL: &str = "authenticationTokenWebhookCacheTtl";
+        let wrong = |problem| AccessError::Option { option: TTL, problem };
+        let lifetime = match &self.authentication_token_webhook_cache_ttl {
+            Some(text) => authorization::lifetime(text).map_err(wrong)?,
+            None => REVIEWS_KEPT,
+        };
+        match (
+            &self.authentication_token_webhook_config_file,
+            &self.authentication_token_webhook_cache_ttl,
+        ) {
+            (None, Some(_)) => Err(wrong(
+                "is of no use without authenticationTokenWebhookConfigFile".into(),
+            )),
+            (None, None) => Ok(None),
+            (Some(path), _) => {
+                let remote = authorization::remote("authenticationTokenWebhookConfigFile", path)?;
+                Ok(Some(Arc::new(Reviewer::new(remote, lifetime))))
+            }
+        }
     }
 
     fn speaks_of_proxies(&self) -> bool {

@@ -19,7 +19,7 @@ impl Files {
     }
 
     fn load(&self, options: &Options) -> Result<Access, AccessError> {
-        options.load(&self.at("users.crt"))
+        options.load(&self.at("users.crt"), "https://kubernetes.default.svc")
     }
 
     fn refusal(&self, options: &Options) -> String {

@@ -5,8 +5,10 @@ mod bearer;
 pub mod bootstrap;
 pub mod claims;
 pub mod front_proxy;
+pub mod oidc;
 pub mod static_tokens;
 pub mod tokens;
+pub mod webhook;
 pub mod x509;
 
 pub use bearer::{Accepted, Bearers, TokenKind};
@@ -31,8 +33,8 @@ pub fn authenticators(config: &Config, bearers: &Arc<Bearers>) -> Vec<Arc<dyn Au
     all
 }
 
-/// The kinds of bearer tokens, cheapest first: those of the file, of service accounts when there are keys, and bootstrap tokens
-/// unless they are switched off.
+/// The kinds of bearer tokens, cheapest first: those of the file, bootstrap tokens unless they are switched off, those of service
+/// accounts when there are keys, of issuers outside, and last what only a webhook knows.
 pub fn bearers(registry: &Arc<Registry>, config: &Config) -> Arc<Bearers> {
     let audiences = vec![config.service_account_issuer.clone()];
     let mut kinds: Vec<Arc<dyn TokenKind>> = Vec::new();
@@ -52,6 +54,18 @@ pub fn bearers(registry: &Arc<Registry>, config: &Config) -> Arc<Bearers> {
         kinds.push(Arc::new(tokens::OfAccounts {
             tokens,
             reader: registry.reader().clone(),
+        }));
+    }
+    for issuer in &config.access.issuers {
+        kinds.push(Arc::new(oidc::OfIssuer {
+            issuer: issuer.clone(),
+            audiences: audiences.clone(),
+        }));
+    }
+    if let Some(reviewer) = &config.access.reviewer {
+        kinds.push(Arc::new(webhook::OfWebhook {
+            reviewer: reviewer.clone(),
+            audiences: audiences.clone(),
         }));
     }
     Arc::new(Bearers { kinds, audiences })

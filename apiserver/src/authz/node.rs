@@ -3,9 +3,10 @@
 //! and pods, admission (NodeRestriction) narrows further.
 
 use super::rules::{Action, PolicyRule};
-use super::{Attributes, Authorizer, Decision};
+use super::{Attributes, Authorizer, Decision, Listed};
 use crate::registry::Reader;
 use crate::registry::fields::{at, list, text};
+use crate::{ApiError, User};
 use serde_json::Value;
 use std::sync::LazyLock;
 
@@ -116,6 +117,15 @@ impl Authorizer for Nodes {
             true => Decision::Allow { reason: String::new() },
             false => no_opinion(&format!("no relationship found between node '{node}' and this object")),
         }
+    }
+
+    /// What a node may do depends on the object, and cannot be listed.
+    async fn rules(&self, user: &User, _namespace: &str) -> Result<Listed, ApiError> {
+        let gap = || "node authorizer does not support user rule resolution".to_owned();
+        Ok(Listed {
+            rules: Vec::new(),
+            gaps: node_name(user).map(|_| gap()).into_iter().collect(),
+        })
     }
 }
 

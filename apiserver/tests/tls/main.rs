@@ -17,7 +17,10 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+mod oidc;
+mod service;
 mod signing_in;
+mod webhooks;
 
 struct Cluster {
     dir: tempfile::TempDir,
@@ -76,7 +79,7 @@ impl Cluster {
         }
         let mut options = Options::default();
         set(dir.path(), &mut options);
-        let access = options.load(&path("ca.crt")).unwrap();
+        let access = options.load(&path("ca.crt"), "https://own").unwrap();
         let mut config = Config::new("test", [127, 0, 0, 1].into());
         config.access = access;
         let server = Server::new(Storage::new(memory::store().await.unwrap()), config);

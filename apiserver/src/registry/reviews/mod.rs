@@ -167,7 +167,8 @@ impl Strategy for RulesReview {
         if namespace.is_empty() {
             return Err(ApiError::bad_request("no namespace on request"));
         }
-        review["status"] = rules::status(action.registry.reader(), &action.context.user, &namespace).await?;
+        review["status"] =
+            rules::status(&*action.registry.access()?.authorizer, &action.context.user, &namespace).await?;
         Ok(Reply::created(review))
     }
 }
