@@ -56,7 +56,7 @@ pub(super) fn load(path: &Path, own_issuer: &str) -> Result<Structured, AccessEr
 }
 
 fn parse(text: &str, own_issuer: &str) -> Result<Structured, String> {
-    let file: File = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+    let file: File = serde_saphyr::from_str(text).map_err(|error| error.without_snippet().to_string())?;
     if !VERSIONS.contains(&file.api_version.as_str()) {
         return Err(format!(
             "apiVersion: must be one of {VERSIONS:?}, not {:?}",

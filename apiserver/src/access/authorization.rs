@@ -248,7 +248,7 @@ fn of_file(text: &str, path: &Path, options: &Options) -> Result<Modes, AccessEr
         path: path.into(),
         problem,
     };
-    let file: File = serde_saphyr::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    let file: File = serde_saphyr::from_str(text).map_err(|error| wrong(error.without_snippet().to_string()))?;
     head(&file).map_err(wrong)?;
     let (mut named, mut names, mut modes) = (Named::default(), BTreeSet::new(), Vec::new());
     for (index, entry) in file.authorizers.iter().enumerate() {

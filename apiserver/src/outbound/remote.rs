@@ -52,7 +52,8 @@ impl Remote {
     /// The cluster and the user of a kubeconfig's current context. Files that it names are looked for from `directory`. The error
     /// begins with the field that is wrong.
     pub fn of_kubeconfig(text: &str, directory: &Path) -> Result<Remote, String> {
-        let file: Kubeconfig = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+        // Without the lines around the mistake: one of them may be the token.
+        let file: Kubeconfig = serde_saphyr::from_str(text).map_err(|error| error.without_snippet().to_string())?;
         let context = named(&file.contexts, &file.current_context, "current-context")?;
         let cluster = named(&file.clusters, &context.context.cluster, "cluster of the context")?;
         let cluster = &cluster.cluster;
@@ -356,6 +357,8 @@ mod tests {
             let problem = config(cluster, user).err().expect(named);
             assert!(problem.contains(named), "{named}: {problem}");
         }
+        let near = config(GOOD, "token: secret, surprise: 1").err().unwrap();
+        assert!(near.contains("surprise") && !near.contains("secret"), "{near}");
         let nowhere = Remote::of_kubeconfig("clusters: []", Path::new("/"));
         assert!(nowhere.err().unwrap().starts_with("current-context"));
     }
