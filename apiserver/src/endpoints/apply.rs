@@ -58,6 +58,8 @@ pub(super) async fn apply(
     let payload = body::read(request.into_body()).await?;
     let config = configuration(&call, &payload, options)?;
     call.context.applied = true;
+    // An update that finds nothing ends here: what is to be made is made below, by those who may `create`.
+    call.context.may_create = false;
     let writer_version = call.served.info.api_version();
     let (served, context, name) = (call.served.clone(), call.context.clone(), call.info.name.clone());
     let (subresource, validation) = (call.info.subresource.clone(), options.field_validation);

@@ -207,7 +207,7 @@ fn names() -> Vec<Case> {
                 "PUT /api/v1/namespaces/default/secrets/s",
                 "DELETE /api/v1/namespaces/default/secrets/s",
                 "GET /api/v1/namespaces/default/secrets?fieldSelector=metadata.name%3Ds",
-                "GET /api/v1/namespaces/default/secrets?watch=true&fieldSelector=metadata.name=s",
+                "GET /api/v1/namespaces/default/secrets?watch=true&timeoutSeconds=1&fieldSelector=metadata.name=s",
             ],
             may_not: &[
                 "GET /api/v1/namespaces/default/secrets/t",
