@@ -62,6 +62,9 @@ pub struct ServerConfig {
     /// kube-controller-manager's `--cluster-signing-duration`.
     #[serde(default = "default_signing_duration")]
     pub cluster_signing_duration_seconds: u64,
+    /// Ways to sign in and to be permitted, beside the cluster's own.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub access: apiserver::access::Options,
     #[serde(default = "default_log")]
     pub log: String,
 }
@@ -118,6 +121,10 @@ const SIGNING_SECONDS: std::ops::RangeInclusive<u64> = 600..=100 * 365 * 24 * 36
 /// A year.
 pub fn default_signing_duration() -> u64 {
     365 * 24 * 3600
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn default_cgroup_parent() -> String {

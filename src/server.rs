@@ -47,8 +47,10 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
 
 async fn serve(config: ServerConfig) -> anyhow::Result<()> {
     let stop = shutdown::token()?;
+    // First, so that a member whose configuration is wrong does not begin to take part.
+    let api = api_config(&config)?;
     let store = open_store(&config).await?;
-    let server = Server::new(Storage::new(store.clone()), api_config(&config)?);
+    let server = Server::new(Storage::new(store.clone()), api);
     let mut parts = JoinSet::new();
     start_doors(&mut parts, &config, &store, &server, &stop).await?;
     let leader = Leader {
@@ -167,7 +169,9 @@ async fn start_doors(
         config.pki("apiserver.key"),
         config.pki("ca.crt"),
     );
-    let api_tls = tls::server_config(&cert, &key, Some(&ca), ClientAuth::Optional)?;
+    let mut client_cas = vec![ca.as_path()];
+    client_cas.extend(config.access.requestheader_client_ca_file.as_deref());
+    let api_tls = tls::server_config_trusting(&cert, &key, &client_cas, ClientAuth::Optional)?;
     let api_tls = tls::with_alpn(api_tls, &["h2", "http/1.1"]);
     let listener = listen(me.api(), "apiPort").await?;
     let (api, api_stop) = (server.clone(), stop.clone());
@@ -200,18 +204,21 @@ async fn keep(server: Arc<Server>, stop: CancellationToken) -> anyhow::Result<()
 
 fn api_config(config: &ServerConfig) -> anyhow::Result<apiserver::Config> {
     let me = config.me()?;
+    let issuer = format!("https://kubernetes.default.svc.{CLUSTER_DOMAIN}");
+    let access = config.access.load(&config.pki("ca.crt"), &issuer).context("access")?;
     Ok(apiserver::Config {
         secure_port: me.api_port,
         service_cidr: SERVICE_CIDR.parse().context("the service network")?,
         cluster_dns: Some(DNS_SERVICE_ADDRESS.into()),
         cluster_domain: CLUSTER_DOMAIN.into(),
-        service_account_issuer: format!("https://kubernetes.default.svc.{CLUSTER_DOMAIN}"),
+        service_account_issuer: issuer,
         service_account_signing_key: Some(config.pki("sa.key")),
         service_account_keys: vec![config.pki("sa.pub")],
         kubelet_client_certificate: Some(config.pki("apiserver-kubelet-client.crt")),
         kubelet_client_key: Some(config.pki("apiserver-kubelet-client.key")),
         kubelet_ca: Some(config.pki("ca.crt")),
         client_ca: Some(config.pki("ca.crt")),
+        access,
         root_ca: Some(config.pki("ca.crt")),
         ..apiserver::Config::new(&config.name, me.address)
     })

@@ -1,6 +1,6 @@
 //! The path of every request, in one place. Nothing else wraps a request.
 
-use crate::authz::{Attributes, Decision};
+use crate::authz::{Attributes, Decision, streams};
 use crate::endpoints;
 use crate::filters::{authenticate, compress, headers, impersonate, in_flight, panics, timeout};
 use crate::identity::User;
@@ -63,11 +63,18 @@ async fn admit(server: &Arc<Server>, request: Request<Body>, info: &RequestInfo)
         None => (authenticate::user(server, &parts).await?, None),
     };
     // Impersonation before authorization, which must judge the impersonated user; it is itself authorized for the real one.
-    let user = impersonate::effective(server, &parts, user, info).await?;
+    let user = impersonate::effective(server, &parts, user).await?;
+    // Both have been judged: what passes a request on shall not pass them on.
+    authenticate::strip(server, &mut parts.headers);
     // Limits before the expensive part, but after authentication so that in-process components and masters are never starved by
     // strangers; a slot is held until the answer (not its body) is ready.
     let _slot = in_flight::enter(server, info, local.is_some() || user.is_in(crate::identity::MASTERS))?;
-    authorize(server, &user, info).await?;
+    let upgrading = parts.headers.contains_key(http::header::UPGRADE);
+    authorize(server, &user, &info.with_selected_name(parts.uri.query())).await?;
+    // What is more than its method says is permitted as what it is.
+    if let Some(more) = streams::implied(info, upgrading) {
+        authorize(server, &user, &more).await?;
+    }
     let mut context = RequestContext::of(user);
     context.fence = fence;
     let agent = parts.headers.get(http::header::USER_AGENT);

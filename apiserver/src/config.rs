@@ -38,8 +38,8 @@ pub struct Config {
     pub root_ca: Option<PathBuf>,
     /// Whether bootstrap tokens (Secrets in `kube-system`) are accepted.
     pub bootstrap_tokens: bool,
-    /// Whether requests without credentials reach authorization as `system:anonymous`.
-    pub anonymous: bool,
+    /// Further ways to sign in and to be permitted.
+    pub access: crate::access::Access,
     /// How often an idle watch that asked for bookmarks gets one.
     pub bookmark_interval: std::time::Duration,
     /// Where metrics are registered. One registry per process, passed in.
@@ -66,7 +66,7 @@ impl Config {
             client_ca: None,
             root_ca: None,
             bootstrap_tokens: true,
-            anonymous: true,
+            access: crate::access::Access::default(),
             bookmark_interval: crate::limits::BOOKMARK_INTERVAL,
             metrics: Arc::default(),
         }

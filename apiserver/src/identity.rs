@@ -35,6 +35,14 @@ impl User {
         User::new(ANONYMOUS, &[UNAUTHENTICATED])
     }
 
+    /// The user with the group that everybody has who signed in.
+    pub(crate) fn authenticated(mut self) -> User {
+        if self.name != ANONYMOUS && !self.is_in(AUTHENTICATED) && !self.is_in(UNAUTHENTICATED) {
+            self.groups.push(AUTHENTICATED.into());
+        }
+        self
+    }
+
     pub fn is_in(&self, group: &str) -> bool {
         self.groups.iter().any(|g| g == group)
     }

@@ -12,6 +12,7 @@
 //!
 //! **Left out so far.** Aggregated API servers.
 
+pub mod access;
 pub mod admission;
 pub mod authn;
 pub mod authz;

@@ -88,7 +88,7 @@ impl Metrics {
 
     /// A request begins.
     pub(crate) fn started(&self, info: &RequestInfo) -> Running<'_> {
-        let readonly = matches!(info.verb, "get" | "list" | "watch" | "head");
+        let readonly = matches!(&*info.verb, "get" | "list" | "watch" | "head");
         let kind = Kind {
             request_kind: if readonly { "readOnly" } else { "mutating" }.into(),
         };

@@ -3,12 +3,15 @@
 //! `/api/v1/namespaces/a/pods/x/log` is verb `get` on `pods/log`, name `x`, namespace `a`. Anything that is not below `/api/<version>`
 //! or `/apis/<group>/<version>` is a non-resource request and has only a path and a lower-case HTTP verb.
 
+use std::borrow::Cow;
+
 /// See the module. Empty strings mean "not present".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestInfo {
     pub path: String,
-    /// `get list watch create update patch delete deletecollection`, or the lower-case HTTP method of a non-resource request.
-    pub verb: &'static str,
+    /// `get list watch create update patch delete deletecollection`, or the lower-case HTTP method of a non-resource request. A
+    /// review may ask about any other.
+    pub verb: Cow<'static, str>,
     pub is_resource: bool,
     /// Empty for the core group.
     pub group: String,
@@ -22,11 +25,11 @@ pub struct RequestInfo {
 }
 
 impl RequestInfo {
-    /// Resolves a request. `query` is the raw query string; only `watch` and `fieldSelector=metadata.name=` matter to the verb and name.
+    /// Resolves a request. `query` is the raw query string; only `watch` matters to the verb.
     pub fn resolve(method: &http::Method, path: &str, query: Option<&str>) -> RequestInfo {
         let mut info = RequestInfo {
             path: path.to_string(),
-            verb: http_verb(method),
+            verb: http_verb(method).into(),
             ..RequestInfo::default()
         };
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
@@ -44,8 +47,19 @@ impl RequestInfo {
         };
         info.is_resource = true;
         info.locate(rest);
-        info.verb = resource_verb(method, &info, query.unwrap_or_default());
+        info.verb = resource_verb(method, &info, query.unwrap_or_default()).into();
         info
+    }
+
+    /// The request as authorization sees it: a list or a watch that selects one name is about the object of that name, so that a
+    /// role can grant it. The selector is read here as the endpoints read it, or one could ask about one object and see another.
+    pub fn with_selected_name(&self, query: Option<&str>) -> Cow<'_, RequestInfo> {
+        let selects = self.is_resource && self.name.is_empty() && matches!(&*self.verb, "list" | "watch");
+        let name = query.filter(|_| selects).and_then(selected_name);
+        match name {
+            None => Cow::Borrowed(self),
+            Some(name) => Cow::Owned(RequestInfo { name, ..self.clone() }),
+        }
     }
 
     /// `pods`, `deployments.apps`: how the registry and upstream's messages spell a resource of a group.
@@ -95,6 +109,14 @@ impl RequestInfo {
             self.rest = rest.join("/");
         }
     }
+}
+
+fn selected_name(query: &str) -> Option<String> {
+    let query = crate::endpoints::query::Query::parse(Some(query));
+    let fields = api::FieldSelector::parse(query.text("fieldSelector")).ok()?;
+    let name = fields.exact("metadata.name")?;
+    let good = !name.is_empty() && crate::registry::names::path_segment(name).is_none();
+    good.then(|| name.to_owned())
 }
 
 /// `deployments` + `apps` -> `deployments.apps`; the core group adds nothing.
@@ -179,6 +201,39 @@ mod tests {
         } else {
             format!("{resource}/{subresource}")
         }
+    }
+
+    #[test]
+    fn a_list_of_one_name_is_about_that_object() {
+        let name = |method: &str, target: &str| {
+            let (path, query) = target.split_once('?').unwrap();
+            let info = RequestInfo::resolve(&method.parse().unwrap(), path, Some(query));
+            info.with_selected_name(Some(query)).name.clone()
+        };
+        let secrets = "/api/v1/namespaces/a/secrets";
+        assert_eq!(name("GET", &format!("{secrets}?fieldSelector=metadata.name%3Ds")), "s");
+        assert_eq!(
+            name(
+                "GET",
+                &format!("{secrets}?watch=1&fieldSelector=metadata.name==s,type=Opaque")
+            ),
+            "s"
+        );
+        for (method, query) in [
+            ("GET", "fieldSelector=metadata.name!=s"),
+            ("GET", "fieldSelector=metadata.namespace=s"),
+            ("GET", "fieldSelector=metadata.name="),
+            ("GET", "fieldSelector=metadata.name=a%2Fs"),
+            // The first selector is the one that counts, here as in the list.
+            ("GET", "fieldSelector=&fieldSelector=metadata.name=s"),
+            ("GET", "labelSelector=metadata.name=s"),
+            ("DELETE", "fieldSelector=metadata.name=s"),
+            ("POST", "fieldSelector=metadata.name=s"),
+        ] {
+            assert_eq!(name(method, &format!("{secrets}?{query}")), "", "{method} {query}");
+        }
+        let one = format!("{secrets}/x?fieldSelector=metadata.name=s");
+        assert_eq!(name("GET", &one), "x");
     }
 
     #[test]

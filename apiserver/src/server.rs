@@ -46,9 +46,10 @@ impl Server {
     /// A server over a store. It serves once [`Server::serve`] is called; in-process callers work at once.
     pub fn new(storage: Storage, config: Config) -> Arc<Server> {
         let registry = Registry::new(storage, &config);
-        let authenticators = authn::authenticators(&registry, &config);
+        let bearers = authn::bearers(&registry, &config);
+        let authenticators = authn::authenticators(&config, &bearers);
         let authorizer = authz::authorizer(&registry, &config);
-        registry.set_access(authenticators.clone(), authorizer.clone());
+        registry.set_access(bearers, authorizer.clone());
         let metrics = Metrics::register(&mut config.metrics.lock());
         Arc::new(Server {
             documents: Documents::new(&registry),

@@ -122,6 +122,7 @@ fn write_master(directory: &Path, layout: &Layout, master: &Master, authorities:
         cluster_token: layout.id.clone(),
         pid_file: Some(root.join("pid")),
         cluster_signing_duration_seconds: config::default_signing_duration(),
+        access: apiserver::access::Options::default(),
         log: config::default_log(),
     };
     config::write(&root.join("config.yaml"), &server)

@@ -110,7 +110,7 @@ async fn allowed(registry: &Weak<Registry>, user: &User, verb: &'static str, sig
         .upgrade()
         .ok_or_else(|| ApiError::unavailable("the server is stopping"))?;
     let info = RequestInfo {
-        verb,
+        verb: verb.into(),
         is_resource: true,
         group: "certificates.k8s.io".into(),
         version: "*".into(),

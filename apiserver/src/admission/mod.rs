@@ -87,7 +87,10 @@ pub fn plugins(registry: &Arc<Registry>) -> Vec<Arc<dyn Admission>> {
         Arc::new(pod_security::PodSecurity { reader: reader.clone() }),
         Arc::new(priority::Priority { reader: reader.clone() }),
         Arc::new(default_tolerations::DefaultTolerationSeconds),
-        Arc::new(node_restriction::NodeRestriction { reader: reader.clone() }),
+        Arc::new(node_restriction::NodeRestriction {
+            reader: reader.clone(),
+            registry: Arc::downgrade(registry),
+        }),
         Arc::new(certificates::CertificateApproval {
             registry: Arc::downgrade(registry),
         }),

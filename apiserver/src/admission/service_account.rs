@@ -76,7 +76,7 @@ fn reference(value: &Value) -> Option<&str> {
     }
 }
 
-/// Fields by which a pod refers to secrets, config maps and claims.
+/// Fields by which a pod refers to secrets, config maps and claims of either kind.
 const REFERENCES: &[&str] = &[
     "configMap",
     "configMapKeyRef",
@@ -84,6 +84,7 @@ const REFERENCES: &[&str] = &[
     "imagePullSecrets",
     "persistentVolumeClaim",
     "projected",
+    "resourceClaims",
     "secret",
     "secretKeyRef",
     "secretRef",

@@ -1,37 +1,36 @@
 //! Bootstrap tokens: how a machine that is about to join signs in before it has a certificate.
 
-use super::{Authenticator, bearer};
+use super::{Accepted, TokenKind, shared};
+use crate::User;
 use crate::registry::Reader;
 use crate::registry::fields::text;
-use crate::{ApiError, User};
 use api::bootstrap_tokens::{self, BootstrapToken};
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// Accepts bootstrap tokens in the `Authorization` header. What is not of their form is left to others.
+/// Accepts bootstrap tokens, for every audience of this API server. What is not of their form is left to others.
 pub struct BootstrapTokens {
     pub reader: Reader,
+    /// The audiences of this API server.
+    pub audiences: Vec<String>,
 }
 
 #[async_trait::async_trait]
-impl Authenticator for BootstrapTokens {
-    async fn authenticate(&self, request: &http::request::Parts) -> Result<Option<User>, ApiError> {
-        match bearer(&request.headers).and_then(bootstrap_tokens::parse) {
-            None => Ok(None),
-            Some(parts) => match check(&self.reader, parts).await {
-                Ok(user) => Ok(Some(user)),
-                Err(why) => {
-                    tracing::debug!(why, token_id = parts.0, "refused a bootstrap token");
-                    Err(ApiError::unauthorized())
-                }
-            },
-        }
+impl TokenKind for BootstrapTokens {
+    async fn check(&self, token: &str, audiences: &[String]) -> Result<Option<Accepted>, String> {
+        let Some(parts) = bootstrap_tokens::parse(token) else {
+            return Ok(None);
+        };
+        let why = || format!("a bootstrap token is not for the audiences {audiences:?}");
+        let audiences = shared(&self.audiences, audiences).ok_or_else(why)?;
+        let user = check(&self.reader, parts).await?;
+        Ok(Some(Accepted { user, audiences }))
     }
 }
 
 /// The user of a token, which is `(id, secret)`, as this member knows it now: one that lags takes a token for a moment
 /// after it was removed elsewhere, and refuses one that was just made there. `Err` is why it is bad.
-pub(crate) async fn check(reader: &Reader, token: (&str, &str)) -> Result<User, String> {
+async fn check(reader: &Reader, token: (&str, &str)) -> Result<User, String> {
     let name = format!("{}{}", bootstrap_tokens::NAME_PREFIX, token.0);
     // Only what is here: a stranger's guess must not cost the leader anything.
     let stored = reader.local("secrets", bootstrap_tokens::NAMESPACE, &name).await;

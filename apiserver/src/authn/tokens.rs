@@ -4,7 +4,7 @@
 //! from this member's own view of the store, so a deletion takes effect as soon as this member has applied it.
 
 use super::claims::{Bound, Claims, Reference};
-use super::{Authenticator, bearer};
+use super::{Accepted, TokenKind};
 use crate::config::Config;
 use crate::registry::Reader;
 use crate::{ApiError, User};
@@ -142,25 +142,17 @@ async fn exists(reader: &Reader, resource: &str, namespace: &str, reference: &Re
     }
 }
 
-/// Accepts service-account tokens in the `Authorization` header.
-pub struct BearerTokens {
+/// Accepts service-account tokens.
+pub struct OfAccounts {
     pub tokens: Arc<Tokens>,
     pub reader: Reader,
 }
 
 #[async_trait::async_trait]
-impl Authenticator for BearerTokens {
-    async fn authenticate(&self, request: &http::request::Parts) -> Result<Option<User>, ApiError> {
-        let Some(token) = bearer(&request.headers) else {
-            return Ok(None);
-        };
-        match self.tokens.check(&self.reader, token, &[]).await {
-            Ok((user, _)) => Ok(Some(user)),
-            Err(why) => {
-                tracing::debug!(why, "refused a bearer token");
-                Err(ApiError::unauthorized())
-            }
-        }
+impl TokenKind for OfAccounts {
+    async fn check(&self, token: &str, audiences: &[String]) -> Result<Option<Accepted>, String> {
+        let (user, audiences) = self.tokens.check(&self.reader, token, audiences).await?;
+        Ok(Some(Accepted { user, audiences }))
     }
 }
 

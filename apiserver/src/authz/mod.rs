@@ -1,22 +1,30 @@
 //! Who may do what: authorizers in order, the first with an opinion decides; no opinion at all is a refusal.
 
+pub mod abac;
+pub mod chain;
 pub(crate) mod escalation;
 mod node;
 mod rbac;
 pub(crate) mod resolver;
-pub(crate) mod rules;
+pub mod rules;
+pub(crate) mod streams;
+pub mod webhook;
 
 use crate::config::Config;
 use crate::registry::Registry;
-use crate::{RequestInfo, User};
+use crate::{ApiError, RequestInfo, User};
+use rules::PolicyRule;
 use std::sync::Arc;
 
-pub(crate) use node::node_name;
+pub(crate) use node::{LEASE_NAMESPACE, node_name};
 pub use rbac::Rbac;
 
+use node::Nodes;
+
 /// The authorizer of a server.
-pub fn authorizer(registry: &Arc<Registry>, _config: &Config) -> Arc<dyn Authorizer> {
-    Arc::new(Standard::new(Arc::new(Rbac::new(registry.reader().clone()))))
+pub fn authorizer(registry: &Arc<Registry>, config: &Config) -> Arc<dyn Authorizer> {
+    let rbac = Arc::new(Rbac::new(registry.reader().clone()));
+    Arc::new(chain::Chain::new(&config.access.modes, &rbac))
 }
 
 /// What authorization looks at.
@@ -38,6 +46,27 @@ pub enum Decision {
 #[async_trait::async_trait]
 pub trait Authorizer: Send + Sync {
     async fn authorize(&self, attributes: &Attributes) -> Decision;
+
+    /// What a user may do in a namespace, as far as that can be listed.
+    async fn rules(&self, user: &User, namespace: &str) -> Result<Listed, ApiError>;
+}
+
+/// What somebody may do.
+#[derive(Clone, Debug, Default)]
+pub struct Listed {
+    pub rules: Vec<PolicyRule>,
+    /// Why more may be allowed than the rules say.
+    pub gaps: Vec<String>,
+}
+
+impl Listed {
+    /// These rules and no others.
+    pub fn complete(rules: Vec<PolicyRule>) -> Listed {
+        Listed {
+            rules,
+            gaps: Vec::new(),
+        }
+    }
 }
 
 impl Attributes {
@@ -46,7 +75,7 @@ impl Attributes {
         let info = &self.info;
         if info.is_resource {
             rules::Action::Resource {
-                verb: info.verb,
+                verb: &info.verb,
                 group: &info.group,
                 resource: &info.resource,
                 subresource: &info.subresource,
@@ -55,43 +84,9 @@ impl Attributes {
             }
         } else {
             rules::Action::Path {
-                verb: info.verb,
+                verb: &info.verb,
                 path: &info.path,
             }
-        }
-    }
-}
-
-/// The cluster's authorizer: masters may do everything, nodes what their pods need, everyone else what RBAC grants.
-pub struct Standard {
-    rbac: Arc<Rbac>,
-    nodes: node::Nodes,
-}
-
-impl Standard {
-    /// Reads roles, bindings and pods through `rbac`'s reader.
-    pub fn new(rbac: Arc<Rbac>) -> Standard {
-        Standard {
-            nodes: node::Nodes::new(rbac.reader().clone()),
-            rbac,
-        }
-    }
-}
-
-#[async_trait::async_trait]
-impl Authorizer for Standard {
-    async fn authorize(&self, attributes: &Attributes) -> Decision {
-        if attributes.user.is_in(crate::identity::MASTERS) {
-            return Decision::Allow { reason: String::new() };
-        }
-        match self.nodes.authorize(attributes).await {
-            // What a node may not do as a node it may still be granted like anyone else.
-            Decision::NoOpinion { reason } if reason.is_empty() => self.rbac.authorize(attributes).await,
-            Decision::NoOpinion { reason } => match self.rbac.authorize(attributes).await {
-                Decision::NoOpinion { .. } => Decision::NoOpinion { reason },
-                decision => decision,
-            },
-            decision => decision,
         }
     }
 }

@@ -1,17 +1,21 @@
 //! What nodes may do. A node reads secrets, config maps and claims only where one of its pods uses them, and asks for
-//! tokens only of accounts its pods run as; what it may write of its own node and pods, admission (NodeRestriction)
-//! narrows further.
+//! tokens only of accounts its pods run as. Its Lease and its CSINode are those of its own name. What it may write of its own node
+//! and pods, admission (NodeRestriction) narrows further.
 
 use super::rules::{Action, PolicyRule};
-use super::{Attributes, Authorizer, Decision};
+use super::{Attributes, Authorizer, Decision, Listed};
 use crate::registry::Reader;
 use crate::registry::fields::{at, list, text};
+use crate::{ApiError, User};
 use serde_json::Value;
 use std::sync::LazyLock;
 
 /// The group of all nodes.
 pub(crate) const GROUP: &str = "system:nodes";
 const USER_PREFIX: &str = "system:node:";
+/// Where nodes' leases are.
+pub(crate) const LEASE_NAMESPACE: &str = "kube-node-lease";
+const STORAGE: &str = "storage.k8s.io";
 
 /// The node a user is, if it is one.
 pub(crate) fn node_name(user: &crate::User) -> Option<&str> {
@@ -59,6 +63,21 @@ impl Nodes {
             _ => false,
         }
     }
+
+    /// A volume is used through the claim that it is bound to.
+    async fn may_use_volume(&self, node: &str, name: &str) -> bool {
+        let Ok(Some(volume)) = self.reader.local("persistentvolumes", "", name).await else {
+            return false;
+        };
+        let claim = |field: &str| text(&volume, &format!("spec.claimRef.{field}")).to_owned();
+        let (namespace, claim) = (claim("namespace"), claim("name"));
+        self.may_use(node, "persistentvolumeclaims", &namespace, &claim).await
+    }
+
+    async fn is_attached(&self, node: &str, name: &str) -> bool {
+        let attachment = self.reader.local("volumeattachments.storage.k8s.io", "", name).await;
+        matches!(attachment, Ok(Some(attachment)) if text(&attachment, "spec.nodeName") == node)
+    }
 }
 
 #[async_trait::async_trait]
@@ -70,7 +89,7 @@ impl Authorizer for Nodes {
         let action = attributes.action();
         let Action::Resource {
             verb,
-            group: "",
+            group,
             resource,
             subresource,
             namespace,
@@ -79,18 +98,34 @@ impl Authorizer for Nodes {
         else {
             return by_rules(&action);
         };
-        let by_use = match (resource, subresource, verb) {
-            ("secrets" | "configmaps" | "persistentvolumeclaims", "", "get" | "list" | "watch") => !name.is_empty(),
-            ("serviceaccounts", "token", "create") | ("serviceaccounts", "", "get") => true,
-            _ => false,
+        let related = match (group, resource, subresource, verb) {
+            ("", "secrets" | "configmaps" | "persistentvolumeclaims", "", "get" | "list" | "watch")
+            | ("", "serviceaccounts", "token", "create")
+            | ("", "serviceaccounts", "", "get") => self.may_use(node, resource, namespace, name).await,
+            ("", "persistentvolumes", "", "get") => self.may_use_volume(node, name).await,
+            (STORAGE, "volumeattachments", "", "get") => self.is_attached(node, name).await,
+            // What is to be created has no name here; admission looks at the object's.
+            ("coordination.k8s.io", "leases", "", "create") => namespace == LEASE_NAMESPACE,
+            ("coordination.k8s.io", "leases", "", "get" | "update" | "patch" | "delete") => {
+                namespace == LEASE_NAMESPACE && name == node
+            }
+            (STORAGE, "csinodes", "", "create") => true,
+            (STORAGE, "csinodes", "", "get" | "update" | "patch" | "delete") => name == node,
+            _ => return by_rules(&action),
         };
-        if !by_use {
-            return by_rules(&action);
-        }
-        match self.may_use(node, resource, namespace, name).await {
+        match related {
             true => Decision::Allow { reason: String::new() },
             false => no_opinion(&format!("no relationship found between node '{node}' and this object")),
         }
+    }
+
+    /// What a node may do depends on the object, and cannot be listed.
+    async fn rules(&self, user: &User, _namespace: &str) -> Result<Listed, ApiError> {
+        let gap = || "node authorizer does not support user rule resolution".to_owned();
+        Ok(Listed {
+            rules: Vec::new(),
+            gaps: node_name(user).map(|_| gap()).into_iter().collect(),
+        })
     }
 }
 
@@ -164,18 +199,14 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("get list watch create delete", "", "pods"),
     ("update patch", "", "pods/status"),
     ("create", "", "pods/eviction"),
-    ("get", "", "persistentvolumes"),
     (
         "create get list watch",
         "certificates.k8s.io",
         "certificatesigningrequests",
     ),
-    ("get create update patch delete", "coordination.k8s.io", "leases"),
     ("get list watch", "node.k8s.io", "runtimeclasses"),
     ("get list watch", "storage.k8s.io", "csidrivers"),
-    ("get create update patch delete", "storage.k8s.io", "csinodes"),
     ("get list watch", "discovery.k8s.io", "endpointslices"),
-    ("get", "storage.k8s.io", "volumeattachments"),
 ];
 
 static RULES: LazyLock<Vec<PolicyRule>> = LazyLock::new(|| {
@@ -224,10 +255,11 @@ mod tests {
             };
             matches!(by_rules(&action), Decision::Allow { .. })
         };
-        assert!(ask("patch", "", "pods", "status") && ask("update", "coordination.k8s.io", "leases", ""));
+        assert!(ask("patch", "", "pods", "status") && ask("create", "", "pods", "eviction"));
         assert!(
             !ask("get", "", "secrets", "")
                 && !ask("update", "", "pods", "")
+                && !ask("update", "coordination.k8s.io", "leases", "")
                 && !ask("create", "apps", "deployments", "")
         );
     }

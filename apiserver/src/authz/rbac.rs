@@ -5,10 +5,10 @@
 
 use super::resolver::{Binding, Grants, RoleRef, Who};
 use super::rules::PolicyRule;
-use super::{Attributes, Authorizer, Decision};
-use crate::ApiError;
+use super::{Attributes, Authorizer, Decision, Listed};
 use crate::registry::Reader;
 use crate::registry::fields::{name, namespace};
+use crate::{ApiError, User};
 use arc_swap::ArcSwapOption;
 use serde_json::Value;
 use std::sync::Arc;
@@ -148,6 +148,14 @@ impl Authorizer for Rbac {
             },
             None => Decision::NoOpinion { reason: String::new() },
         }
+    }
+
+    async fn rules(&self, user: &User, namespace: &str) -> Result<Listed, ApiError> {
+        let who = Who {
+            name: &user.name,
+            groups: &user.groups,
+        };
+        Ok(Listed::complete(self.grants().await?.rules(who, namespace)))
     }
 }
 

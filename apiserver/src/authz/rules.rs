@@ -52,6 +52,23 @@ impl PolicyRule {
             .collect()
     }
 
+    /// The rules that together grant everything.
+    pub fn everything() -> [PolicyRule; 2] {
+        let star = || vec!["*".to_owned()];
+        let resources = PolicyRule {
+            verbs: star(),
+            api_groups: star(),
+            resources: star(),
+            ..PolicyRule::default()
+        };
+        let paths = PolicyRule {
+            verbs: star(),
+            non_resource_urls: star(),
+            ..PolicyRule::default()
+        };
+        [resources, paths]
+    }
+
     /// Whether this rule grants `action`.
     pub fn allows(&self, action: &Action<'_>) -> bool {
         match *action {

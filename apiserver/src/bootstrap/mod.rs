@@ -2,10 +2,11 @@
 //! `kubernetes` with the addresses of the live masters; and the upkeep of what only it can keep.
 //!
 //! **Promise.** Everything here is idempotent and done by every member: objects are created if absent and otherwise left as
-//! administrators have made them.
+//! administrators have made them; default roles and bindings get back what they lack of their defaults.
 
 mod masters;
 mod objects;
+mod reconcile;
 mod repair;
 mod roles;
 
@@ -32,8 +33,11 @@ impl Server {
     /// Creates what a cluster starts with. Ready to be called again at any time, by any member.
     pub async fn bootstrap(&self) -> Result<(), ApiError> {
         let registry = self.registry();
-        for (resource, object) in objects::all().into_iter().chain(roles::all()) {
+        for (resource, object) in objects::all() {
             create_if_absent(registry, resource, object).await?;
+        }
+        for (resource, object) in roles::all() {
+            create_or_complete(registry, resource, object).await?;
         }
         // Before anything is served that depends on them.
         extensions::load(registry.reader()).await?;
@@ -98,6 +102,33 @@ async fn ensure_services(registry: &Arc<Registry>) -> Result<(), ApiError> {
 fn logged(what: &str, result: Result<(), ApiError>) {
     if let Err(error) = result {
         tracing::warn!(%error, "could not {what}; trying again later");
+    }
+}
+
+/// A default role or binding: made if it is absent, completed if it lacks something.
+async fn create_or_complete(registry: &Arc<Registry>, resource: &str, wanted: Value) -> Result<(), ApiError> {
+    let text = |field: &str| wanted["metadata"][field].as_str().unwrap_or_default().to_owned();
+    let (namespace, name) = (text("namespace"), text("name"));
+    match registry.reader().local(resource, &namespace, &name).await? {
+        None => create_if_absent(registry, resource, wanted).await,
+        Some(stored) if reconcile::completed(&stored, &wanted).is_none() => Ok(()),
+        Some(_) => {
+            let complete = |object: &mut Value| {
+                if let Some(whole) = reconcile::completed(object, &wanted) {
+                    *object = whole;
+                }
+                Ok(())
+            };
+            let context = RequestContext::system();
+            let updated = registry
+                .update(&context, resource, "", &namespace, &name, complete)
+                .await;
+            match updated {
+                // Somebody removed it meanwhile: another start, or member, makes it again.
+                Err(error) if !error.is_not_found() => Err(error),
+                _ => Ok(()),
+            }
+        }
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) async fn may_create(call: &Call<'_>) -> Result<bool, ApiError> {
 
 async fn authorize_create(call: &Call<'_>) -> Result<(), ApiError> {
     let mut info = call.info.clone();
-    info.verb = "create";
+    info.verb = "create".into();
     chain::authorize(call.server, &call.context.user, &info).await
 }
 
@@ -58,6 +58,8 @@ pub(super) async fn apply(
     let payload = body::read(request.into_body()).await?;
     let config = configuration(&call, &payload, options)?;
     call.context.applied = true;
+    // An update that finds nothing ends here: what is to be made is made below, by those who may `create`.
+    call.context.may_create = false;
     let writer_version = call.served.info.api_version();
     let (served, context, name) = (call.served.clone(), call.context.clone(), call.info.name.clone());
     let (subresource, validation) = (call.info.subresource.clone(), options.field_validation);

@@ -80,7 +80,7 @@ pub(crate) async fn dispatch(
         return subresource::answer(call, request).await;
     }
     call.allowed()?;
-    match info.verb {
+    match &*info.verb {
         "get" => read::get(call, &request.into_parts().0.headers).await,
         "list" => list::list(call, &request.into_parts().0.headers).await,
         "watch" => watch::watch(call, &request.into_parts().0.headers).await,
@@ -109,7 +109,7 @@ async fn served(server: &Arc<Server>, info: &RequestInfo) -> Result<Arc<Served>,
 impl Call<'_> {
     /// 405 for a verb that the resource does not have, 404 for a path that cannot name anything.
     fn allowed(&self) -> Result<(), ApiError> {
-        let verb = self.info.verb;
+        let verb = &*self.info.verb;
         if !self.served.info.allows(verb) {
             return Err(ApiError::method_not_allowed(&self.served.name, verb));
         }

@@ -3,6 +3,7 @@
 use super::query::WriteOptions;
 use super::{Answer, Call, body, negotiate, options, read, respond, write};
 use crate::admission::Operation;
+use crate::authz::streams;
 use crate::registry::{Connect, Projection, Subresource, Target};
 use crate::{ApiError, Body};
 use http::Request;
@@ -17,13 +18,15 @@ pub(super) async fn answer(call: Call<'_>, request: Request<Body>) -> Answer {
     if call.info.name.is_empty() || (call.served.info.namespaced && call.namespace.is_empty()) {
         return Err(unknown());
     }
-    let refused = || ApiError::method_not_allowed(&format!("{}/{subresource}", call.served.name), call.info.verb);
-    // Streams are asked for with GET or POST alike; proxies with anything.
-    let stream = matches!(kind, Subresource::Stream);
-    if !stream && !info.verbs.contains(&call.info.verb) {
+    let refused = || ApiError::method_not_allowed(&format!("{}/{subresource}", call.served.name), &call.info.verb);
+    let offered = match kind {
+        Subresource::Stream => streams::answers(subresource, &call.info.verb),
+        _ => info.verbs.contains(&&*call.info.verb),
+    };
+    if !offered {
         return Err(refused());
     }
-    match (kind, call.info.verb) {
+    match (kind, &*call.info.verb) {
         (Subresource::Object, "get") => read::get(call, &request.into_parts().0.headers).await,
         (Subresource::Object, "update") => write::update(call, request).await,
         (Subresource::Object, "patch") => write::patch(call, request).await,

@@ -1,8 +1,8 @@
 //! Credentials -> user, or anonymous, or 401.
 
-use crate::identity::AUTHENTICATED;
+use crate::authn::front_proxy::Headers;
 use crate::{ApiError, Server, User};
-use http::Method;
+use http::{HeaderMap, HeaderName, header};
 
 /// Who sent the request. The first authenticator that recognises a credential decides; a bad credential is never downgraded to
 /// anonymous unless another kind of credential is good.
@@ -10,7 +10,7 @@ pub(crate) async fn user(server: &Server, parts: &http::request::Parts) -> Resul
     let mut refused = None;
     for authenticator in &server.authenticators {
         match authenticator.authenticate(parts).await {
-            Ok(Some(user)) => return Ok(authenticated(user)),
+            Ok(Some(user)) => return Ok(user.authenticated()),
             Ok(None) => {}
             Err(error) => refused = Some(error),
         }
@@ -20,26 +20,24 @@ pub(crate) async fn user(server: &Server, parts: &http::request::Parts) -> Resul
             tracing::debug!(%error, "credentials refused");
             Err(ApiError::unauthorized())
         }
-        None if server.config.anonymous && open_to_all(&parts.method, parts.uri.path()) => Ok(User::anonymous()),
+        None if server.config.access.anonymous.admits(&parts.method, parts.uri.path()) => Ok(User::anonymous()),
         None => Err(ApiError::unauthorized()),
     }
 }
 
-/// What may be asked without credentials, if the roles allow it: load balancers probe health, and a machine that is about to
-/// join reads the version and the signed `cluster-info`. Anything else without credentials is a 401, which tells a client to
-/// sign in, not a 403.
-const ANONYMOUS_PATHS: &[&str] = &["/livez", "/readyz", "/healthz", "/version"];
-const CLUSTER_INFO_PATH: &str = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
-
-fn open_to_all(method: &Method, path: &str) -> bool {
-    let below = |rest: &str| rest.is_empty() || rest.starts_with('/');
-    let open = |open: &&str| path.strip_prefix(*open).is_some_and(below);
-    ANONYMOUS_PATHS.iter().any(open) || path == CLUSTER_INFO_PATH && matches!(*method, Method::GET | Method::HEAD)
-}
-
-fn authenticated(mut user: User) -> User {
-    if !user.is_in(AUTHENTICATED) && !user.is_in(crate::identity::UNAUTHENTICATED) {
-        user.groups.push(AUTHENTICATED.into());
+/// Takes away what has been judged by now: who a request is from is settled, and nothing behind this server shall hear it said
+/// otherwise by whoever sent the request.
+pub(crate) fn strip(server: &Server, headers: &mut HeaderMap) {
+    let proxy = server.config.access.front_proxy.as_ref().map(|proxy| &proxy.headers);
+    let usual = Headers::default();
+    let judged = |name: &&HeaderName| {
+        **name == header::AUTHORIZATION
+            || name.as_str().starts_with("impersonate-")
+            || usual.contain(name)
+            || proxy.is_some_and(|headers| headers.contain(name))
+    };
+    let judged: Vec<HeaderName> = headers.keys().filter(judged).cloned().collect();
+    for name in judged {
+        headers.remove(name);
     }
-    user
 }

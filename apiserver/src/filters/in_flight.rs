@@ -28,7 +28,7 @@ pub(crate) fn enter(
     if exempt || super::timeout::is_long_running(info) {
         return Ok(None);
     }
-    let readonly = matches!(info.verb, "get" | "list" | "watch" | "head" | "options");
+    let readonly = matches!(&*info.verb, "get" | "list" | "watch" | "head" | "options");
     let pool = if readonly {
         &server.in_flight.readonly
     } else {

@@ -1,4 +1,5 @@
-//! Requests this server sends on behalf of its clients: to the kubelets of nodes, and to pods.
+//! Requests this server sends: on behalf of its clients to the kubelets of nodes and to pods, on its own to the services that the
+//! configuration names.
 //!
 //! **Theory.** What is about nodes and containers goes to the kubelet's own HTTPS API, under this server's client certificate. A plain answer (logs) is
 //! passed on as it arrives. An upgrade (exec, attach, port-forward) is passed on too: the client's upgrade headers go to
@@ -7,10 +8,12 @@
 //!
 //! **Left out.** Proxying to pods and services over https.
 
+pub(crate) mod answers;
 mod kubelet;
 pub mod nodes;
 pub mod pods;
 pub(crate) mod proxy;
+pub mod remote;
 mod upgrade;
 
 use crate::ApiError;

@@ -134,14 +134,6 @@ pub fn strategies(config: &Config) -> Vec<(&'static str, Box<dyn Strategy>)> {
         ),
         ("selfsubjectrulesreviews.authorization.k8s.io", Box::new(RulesReview)),
         ("selfsubjectreviews.authentication.k8s.io", Box::new(SelfReview)),
-        (
-            "tokenreviews.authentication.k8s.io",
-            Box::new(TokenReview {
-                tokens,
-                bootstrap: config
-                    .bootstrap_tokens
-                    .then(|| vec![config.service_account_issuer.clone()]),
-            }),
-        ),
+        ("tokenreviews.authentication.k8s.io", Box::new(TokenReview)),
     ]
 }

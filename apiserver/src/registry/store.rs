@@ -5,7 +5,7 @@ use super::recount::Marks;
 use super::served::{Resources, Served};
 use super::{RequestContext, strategies};
 use crate::admission::{self, Admission, AdmissionRequest, Operation};
-use crate::authn::Authenticator;
+use crate::authn::Bearers;
 use crate::authz::Authorizer;
 use crate::config::Config;
 use crate::{ApiError, FieldError};
@@ -26,7 +26,7 @@ pub struct Registry {
 
 /// Who may do what, for the reviews that answer such questions.
 pub struct Access {
-    pub authenticators: Vec<Arc<dyn Authenticator>>,
+    pub bearers: Arc<Bearers>,
     pub authorizer: Arc<dyn Authorizer>,
 }
 
@@ -82,11 +82,8 @@ impl Registry {
     }
 
     /// Called once, by the server that owns both.
-    pub(crate) fn set_access(&self, authenticators: Vec<Arc<dyn Authenticator>>, authorizer: Arc<dyn Authorizer>) {
-        let _ = self.access.set(Access {
-            authenticators,
-            authorizer,
-        });
+    pub(crate) fn set_access(&self, bearers: Arc<Bearers>, authorizer: Arc<dyn Authorizer>) {
+        let _ = self.access.set(Access { bearers, authorizer });
     }
 
     /// Authentication and authorization, for reviews.

@@ -13,3 +13,4 @@ mod quota;
 mod services;
 mod streams;
 mod webhooks;
+mod who;

@@ -1,5 +1,6 @@
 //! The server on a real socket: who a connection is, both protocols, upgrades of identity that must not work, and the drain.
 
+use apiserver::access::Options;
 use apiserver::{Config, ServeError, Server, Storage};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -16,6 +17,11 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+mod oidc;
+mod service;
+mod signing_in;
+mod webhooks;
+
 struct Cluster {
     dir: tempfile::TempDir,
     address: SocketAddr,
@@ -25,6 +31,11 @@ struct Cluster {
 
 impl Cluster {
     async fn start() -> Cluster {
+        Cluster::with(|_, _| {}).await
+    }
+
+    /// A cluster whose access is configured by `set`, which may write files into the directory.
+    async fn with(set: impl FnOnce(&Path, &mut Options)) -> Cluster {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
@@ -55,18 +66,29 @@ impl Cluster {
             ..Leaf::default()
         };
         issue(&ca, dir.path(), "node", node);
-        let server = Server::new(
-            Storage::new(memory::store().await.unwrap()),
-            Config::new("test", [127, 0, 0, 1].into()),
-        );
+        let proxies = Ca::generate("front-proxy-ca").unwrap();
+        proxies.write(&path("proxies.crt"), &path("proxies.key")).unwrap();
+        for (name, common_name) in [("proxy", "front-proxy-client"), ("other-proxy", "somebody")] {
+            let leaf = Leaf {
+                common_name: common_name.into(),
+                organizations: vec!["system:masters".into()],
+                client: true,
+                ..Leaf::default()
+            };
+            issue(&proxies, dir.path(), name, leaf);
+        }
+        let mut options = Options::default();
+        set(dir.path(), &mut options);
+        let access = options.load(&path("ca.crt"), "https://own").unwrap();
+        let mut config = Config::new("test", [127, 0, 0, 1].into());
+        config.access = access;
+        let server = Server::new(Storage::new(memory::store().await.unwrap()), config);
         server.bootstrap().await.unwrap();
-        let config = tls::server_config(
-            &path("server.crt"),
-            &path("server.key"),
-            Some(&path("ca.crt")),
-            ClientAuth::Optional,
-        )
-        .unwrap();
+        let ca = path("ca.crt");
+        let mut cas = vec![ca.as_path()];
+        cas.extend(options.requestheader_client_ca_file.as_deref());
+        let (cert, key) = (path("server.crt"), path("server.key"));
+        let config = tls::server_config_trusting(&cert, &key, &cas, ClientAuth::Optional).unwrap();
         let config = tls::with_alpn(config, &["h2", "http/1.1"]);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
@@ -40,17 +41,28 @@ pub fn server_config(
     client_ca: Option<&Path>,
     auth: ClientAuth,
 ) -> Result<Arc<ServerConfig>, Error> {
+    server_config_trusting(cert, key, client_ca.as_slice(), auth)
+}
+
+/// [`server_config`] with several client CAs. Which of them a client's certificate is of is not told: whoever trusts them with
+/// different things has to ask a [`ClientVerifier`].
+pub fn server_config_trusting(
+    cert: &Path,
+    key: &Path,
+    client_cas: &[&Path],
+    auth: ClientAuth,
+) -> Result<Arc<ServerConfig>, Error> {
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|e| Error::Tls(e.to_string()))?;
-    let builder = match (auth, client_ca) {
+    let builder = match (auth, client_cas) {
         (ClientAuth::None, _) => builder.with_no_client_auth(),
-        (_, None) => {
+        (_, []) => {
             return Err(Error::Tls(
                 "client certificates are asked for, but no client CA is given".into(),
             ));
         }
-        (_, Some(ca)) => builder.with_client_cert_verifier(client_verifier(ca, auth)?),
+        (_, cas) => builder.with_client_cert_verifier(client_verifier(cas, auth)?),
     };
     Ok(Arc::new(
         builder.with_cert_resolver(Arc::new(Reloading::open(cert, key)?)),
@@ -80,14 +92,64 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-fn client_verifier(ca: &Path, auth: ClientAuth) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, Error> {
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca)?), provider());
+/// Tells whether a client's certificate is of one CA, where connections are accepted with those of several.
+#[derive(Clone, Debug)]
+pub struct ClientVerifier(Arc<dyn ClientCertVerifier>);
+
+impl ClientVerifier {
+    /// Certificates of this CA (PEM file).
+    pub fn open(ca: &Path) -> Result<ClientVerifier, Error> {
+        Ok(ClientVerifier(client_verifier(&[ca], ClientAuth::Required)?))
+    }
+
+    /// Whether a chain (leaf first) leads to the CA, is valid now and is meant for clients.
+    pub fn accepts(&self, chain: &[CertificateDer<'_>]) -> bool {
+        let Some((leaf, intermediates)) = chain.split_first() else {
+            return false;
+        };
+        self.0.verify_client_cert(leaf, intermediates, UnixTime::now()).is_ok()
+    }
+}
+
+/// A client's configuration from PEM text: what it trusts, and its certificate and key, if it has them.
+pub fn client_config_of(trusted: &[u8], identity: Option<(&[u8], &[u8])>) -> Result<Arc<ClientConfig>, Error> {
+    let bad = |what: &str, reason: &dyn std::fmt::Display| Error::Tls(format!("{what}: {reason}"));
+    let mut roots = RootCertStore::empty();
+    for cert in CertificateDer::pem_slice_iter(trusted) {
+        let cert = cert.map_err(|e| bad("CA certificate", &e))?;
+        roots.add(cert).map_err(|e| bad("CA certificate", &e))?;
+    }
+    if roots.is_empty() {
+        return Err(Error::Tls("CA certificate: no PEM block CERTIFICATE".into()));
+    }
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|e| Error::Tls(e.to_string()))?
+        .with_root_certificates(roots);
+    let Some((cert, key)) = identity else {
+        return Ok(Arc::new(builder.with_no_client_auth()));
+    };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(cert).collect();
+    let chain = chain.map_err(|e| bad("client certificate", &e))?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| bad("client key", &e))?;
+    let config = builder.with_client_auth_cert(chain, key);
+    config.map(Arc::new).map_err(|e| bad("client certificate", &e))
+}
+
+fn client_verifier(cas: &[&Path], auth: ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, Error> {
+    let mut trusted = RootCertStore::empty();
+    for ca in cas {
+        trusted.extend(roots(ca)?.roots);
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(trusted), provider());
     let builder = if auth == ClientAuth::Optional {
         builder.allow_unauthenticated()
     } else {
         builder
     };
-    builder.build().map_err(|e| Error::content("client CA", ca, e))
+    builder
+        .build()
+        .map_err(|e| Error::content("client CA", cas.first().copied().unwrap_or(Path::new("")), e))
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, Error> {

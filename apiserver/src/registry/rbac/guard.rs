@@ -32,6 +32,30 @@ pub(super) async fn may_define(
     what.check(&rbac, context, &PolicyRule::list(role)).await
 }
 
+/// Whether the user may write a role that collects the rules of others, now or before: what those will be nobody knows.
+pub(super) async fn may_collect(
+    registry: &Arc<Registry>,
+    context: &RequestContext,
+    role: &Value,
+) -> Result<(), ApiError> {
+    if exempt(context) || allowed(registry, context, "escalate", "clusterroles", "", name(role)).await {
+        return Ok(());
+    }
+    let who = Who {
+        name: &context.user.name,
+        groups: &context.user.groups,
+    };
+    let held = Rbac::new(registry.reader().clone()).rules(who, "").await?;
+    match uncovered(&held, &PolicyRule::everything()).is_empty() {
+        true => Ok(()),
+        false => Err(ApiError::forbidden(
+            &format!("clusterroles.{GROUP}"),
+            name(role),
+            "must have cluster-admin privileges to use an aggregationRule",
+        )),
+    }
+}
+
 /// Whether the user may grant the role the binding names.
 pub(super) async fn may_bind(
     registry: &Arc<Registry>,
@@ -80,7 +104,7 @@ async fn allowed(
     name: &str,
 ) -> bool {
     let info = RequestInfo {
-        verb,
+        verb: verb.into(),
         is_resource: true,
         group: GROUP.to_owned(),
         version: "v1".to_owned(),

@@ -72,6 +72,9 @@ impl Strategy for Roles {
         context: &RequestContext,
         role: &mut Value,
     ) -> Result<(), ApiError> {
+        if self.cluster && collects(role) {
+            guard::may_collect(registry, context, role).await?;
+        }
         guard::may_define(registry, context, role, self.cluster).await
     }
 
@@ -83,12 +86,21 @@ impl Strategy for Roles {
         old: &Value,
         new: &mut Value,
     ) -> Result<(), ApiError> {
-        // Changing only metadata grants nothing.
-        if super::fields::same(old.get("rules"), new.get("rules")) {
+        if self.cluster && (collects(old) || collects(new)) {
+            guard::may_collect(registry, context, new).await?;
+        }
+        // Changing other metadata grants nothing; by its labels a role may be collected into another.
+        let same = |path| super::fields::same(at(old, path), at(new, path));
+        if same("rules") && same("metadata.labels") {
             return Ok(());
         }
         guard::may_define(registry, context, new, self.cluster).await
     }
+}
+
+/// Whether a role collects the rules of others.
+fn collects(role: &Value) -> bool {
+    !list(role, "aggregationRule.clusterRoleSelectors").is_empty()
 }
 
 fn validate_rule(errors: &mut Errors, rule: &Value, path: &str, cluster: bool) {

@@ -2,17 +2,12 @@
 
 mod rules;
 
-use super::Reader;
 use super::fields::{at, entries, list, text};
 use super::strategy::{self, *};
-use crate::authn::bootstrap;
-use crate::authn::tokens::Tokens;
 use crate::authz::{Attributes, Decision};
 use crate::{ApiError, FieldError, RequestInfo, User};
-use api::bootstrap_tokens;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// `subjectaccessreviews` and its two relatives: may somebody do something?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,29 +27,7 @@ pub struct RulesReview;
 pub struct SelfReview;
 
 /// `tokenreviews`: whose token is this?
-pub struct TokenReview {
-    pub tokens: Option<Arc<Tokens>>,
-    /// The audiences of this API server, which bootstrap tokens are for; `None` if those are not accepted.
-    pub bootstrap: Option<Vec<String>>,
-}
-
-impl TokenReview {
-    /// The user of a token and which of `audiences` it is good for. `Err` is why it is bad.
-    async fn check(&self, reader: &Reader, token: &str, audiences: &[String]) -> Result<(User, Vec<String>), String> {
-        if let (Some(ours), Some(parts)) = (&self.bootstrap, bootstrap_tokens::parse(token)) {
-            let wanted = if audiences.is_empty() { ours } else { audiences };
-            let matching: Vec<String> = wanted.iter().filter(|a| ours.contains(a)).cloned().collect();
-            if matching.is_empty() {
-                return Err(format!("a bootstrap token is not for the audiences {wanted:?}"));
-            }
-            return Ok((bootstrap::check(reader, parts).await?, matching));
-        }
-        match &self.tokens {
-            Some(tokens) => tokens.check(reader, token, audiences).await,
-            None => Err("this API server knows no service-account keys".to_owned()),
-        }
-    }
-}
+pub struct TokenReview;
 
 #[async_trait::async_trait]
 impl Strategy for AccessReview {
@@ -148,13 +121,13 @@ fn info_of(spec: &Value) -> RequestInfo {
     if let Some(path) = at(spec, "nonResourceAttributes") {
         return RequestInfo {
             path: text(path, "path").into(),
-            verb: verb(text(path, "verb")),
+            verb: text(path, "verb").to_owned().into(),
             ..RequestInfo::default()
         };
     }
     let of = |field: &str| text(spec, &format!("resourceAttributes.{field}")).to_owned();
     RequestInfo {
-        verb: verb(&of("verb")),
+        verb: of("verb").into(),
         is_resource: true,
         group: of("group"),
         version: of("version"),
@@ -164,33 +137,6 @@ fn info_of(spec: &Value) -> RequestInfo {
         name: of("name"),
         ..RequestInfo::default()
     }
-}
-
-/// Verbs of requests are static words. One that no request has is still granted by `*`, and by nothing else.
-fn verb(word: &str) -> &'static str {
-    const VERBS: &[&str] = &[
-        "get",
-        "list",
-        "watch",
-        "create",
-        "update",
-        "patch",
-        "delete",
-        "deletecollection",
-        "bind",
-        "escalate",
-        "impersonate",
-        "approve",
-        "sign",
-        "attest",
-        "use",
-        "*",
-        "head",
-        "post",
-        "put",
-        "options",
-    ];
-    VERBS.iter().find(|known| **known == word).copied().unwrap_or("unknown")
 }
 
 fn status(decision: Decision) -> Value {
@@ -221,7 +167,8 @@ impl Strategy for RulesReview {
         if namespace.is_empty() {
             return Err(ApiError::bad_request("no namespace on request"));
         }
-        review["status"] = rules::status(action.registry.reader(), &action.context.user, &namespace).await?;
+        review["status"] =
+            rules::status(&*action.registry.access()?.authorizer, &action.context.user, &namespace).await?;
         Ok(Reply::created(review))
     }
 }
@@ -258,11 +205,11 @@ impl Strategy for TokenReview {
             .filter_map(Value::as_str)
             .map(str::to_owned)
             .collect();
-        let checked = self.check(action.registry.reader(), &token, &audiences).await;
+        let checked = action.registry.access()?.bearers.check(&token, &audiences).await;
         review["status"] = match checked {
-            Ok((mut user, matching)) => {
-                user.groups.push(crate::identity::AUTHENTICATED.into());
-                json!({"authenticated": true, "user": user_info(&user), "audiences": matching})
+            Ok(accepted) => {
+                let user = accepted.user.authenticated();
+                json!({"authenticated": true, "user": user_info(&user), "audiences": accepted.audiences})
             }
             Err(why) => json!({"authenticated": false, "user": {}, "error": why}),
         };
@@ -296,11 +243,5 @@ mod tests {
             AccessReview::Local.problems(&json!({ "spec": spec }), namespace).len()
         };
         assert_eq!((local("x"), local("y")), (0, 1));
-    }
-
-    #[test]
-    fn unknown_verbs_are_not_mistaken_for_known_ones() {
-        assert_eq!(verb("list"), "list");
-        assert_eq!(verb("fly"), "unknown");
     }
 }

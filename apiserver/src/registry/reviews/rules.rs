@@ -1,51 +1,23 @@
 //! All rules a user holds in a namespace, as `kubectl auth can-i --list` shows them.
 
-use crate::authz::Rbac;
-use crate::authz::resolver::Who;
+use crate::authz::Authorizer;
 use crate::authz::rules::PolicyRule;
-use crate::registry::Reader;
 use crate::{ApiError, User};
 use serde_json::{Map, Value, json};
 
 /// The status of a SelfSubjectRulesReview.
-pub(super) async fn status(reader: &Reader, user: &User, namespace: &str) -> Result<Value, ApiError> {
-    let mut rules = Rbac::new(reader.clone())
-        .rules(
-            Who {
-                name: &user.name,
-                groups: &user.groups,
-            },
-            namespace,
-        )
-        .await?;
-    if user.is_in(crate::identity::MASTERS) {
-        rules.extend(everything());
-    }
-    let (paths, resources): (Vec<_>, Vec<_>) = rules.iter().partition(|rule| rule.resources.is_empty());
-    // What a node may do as a node is computed per object and cannot be listed.
-    Ok(json!({
+pub(super) async fn status(authorizer: &dyn Authorizer, user: &User, namespace: &str) -> Result<Value, ApiError> {
+    let listed = authorizer.rules(user, namespace).await?;
+    let (paths, resources): (Vec<_>, Vec<_>) = listed.rules.iter().partition(|rule| rule.resources.is_empty());
+    let mut status = json!({
         "resourceRules": resources.into_iter().map(shown).collect::<Vec<_>>(),
         "nonResourceRules": paths.into_iter().map(shown).collect::<Vec<_>>(),
-        "incomplete": user.is_in("system:nodes"),
-    }))
-}
-
-fn everything() -> [PolicyRule; 2] {
-    let star = || vec!["*".to_owned()];
-    let resources = PolicyRule {
-        verbs: star(),
-        api_groups: star(),
-        resources: star(),
-        ..PolicyRule::default()
-    };
-    [
-        resources,
-        PolicyRule {
-            verbs: star(),
-            non_resource_urls: star(),
-            ..PolicyRule::default()
-        },
-    ]
+        "incomplete": !listed.gaps.is_empty(),
+    });
+    if !listed.gaps.is_empty() {
+        status["evaluationError"] = json!(listed.gaps.join(", "));
+    }
+    Ok(status)
 }
 
 fn shown(rule: &PolicyRule) -> Value {
