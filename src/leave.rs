@@ -43,7 +43,9 @@ pub fn run(args: &LeaveArgs) -> anyhow::Result<()> {
             delete_node(&agent.name, &args.admin).await?;
         }
         if server.is_some() {
-            leave_store(&host).await?;
+            if leave_store(&host).await? == Left::Last {
+                bail!("this is the last master: the cluster ends with it; `proreus reset` ends it");
+            }
             process::stop(&host, &host.server()).await?;
         }
         say!("this machine has left the cluster; `proreus reset` removes what is left on it");
@@ -67,9 +69,18 @@ async fn delete_node(name: &str, admin: &AdminArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes this machine's master out of the store's members. It fails if the master is the last one, or if those that remain
-/// could not go on without it.
-pub async fn leave_store(host: &Host) -> anyhow::Result<()> {
+/// Whom a master leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Masters that go on without it.
+    Others,
+    /// Nobody: it is the last one, and stays.
+    Last,
+}
+
+/// Takes this machine's master out of the store's members, unless it is the last one. It fails if those that remain could not
+/// go on without it.
+pub async fn leave_store(host: &Host) -> anyhow::Result<Left> {
     let config = host.server_config()?.context("this machine has no master")?;
     let me = config.me()?;
     let doors = config
@@ -85,11 +96,11 @@ pub async fn leave_store(host: &Host) -> anyhow::Result<()> {
     let members = store.members().await?;
     let Some(found) = members.iter().find(|member| member.id == me.id) else {
         say!("the store does not count this master among its members any more");
-        return Ok(());
+        return Ok(Left::Others);
     };
     let others: Vec<&Member> = members.iter().filter(|member| member.id != me.id).collect();
     if !others.iter().any(|member| !member.is_learner) {
-        bail!("this is the last master: the cluster ends with it; `proreus reset` ends it");
+        return Ok(Left::Last);
     }
     // The others' doors: its own may close before it answers.
     let doors: Vec<String> = others
@@ -111,5 +122,5 @@ pub async fn leave_store(host: &Host) -> anyhow::Result<()> {
         }
     }
     say!("master {} is no member of the store any more", me.name);
-    Ok(())
+    Ok(Left::Others)
 }

@@ -11,6 +11,7 @@ use clap::Args;
 use crate::config::{AgentConfig, POD_CIDR};
 use crate::host::{Host, process};
 use crate::init::args::RootFlag;
+use crate::leave::Left;
 use crate::operate::block_on;
 use crate::output::say;
 use crate::up::{network, processes};
@@ -87,9 +88,13 @@ fn confirm(host: &Host) -> anyhow::Result<()> {
 
 /// The others go on either way; without this they keep counting on a member that is gone.
 async fn leave_store(host: &Host) {
-    if let Err(error) = leave::leave_store(host).await {
-        say!("[reset] not taken out of the members of the store: {error:#}");
-        say!("[reset] if other masters remain, run `proreus member remove` on one of them");
+    match leave::leave_store(host).await {
+        Ok(Left::Others) => {}
+        Ok(Left::Last) => say!("[reset] this was the last master: the cluster ends with it"),
+        Err(error) => {
+            say!("[reset] not taken out of the members of the store: {error:#}");
+            say!("[reset] if other masters remain, run `proreus member remove` on one of them");
+        }
     }
 }
 
@@ -164,6 +169,8 @@ fn remove(path: &Path) -> anyhow::Result<()> {
         Err(error) => Err(error),
     };
     match removed {
+        // Something of the machine's own is mounted right there: it is empty now, and stays.
+        Err(error) if error.kind() == ErrorKind::ResourceBusy => Ok(()),
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", path.display()))
         }
@@ -180,12 +187,14 @@ fn unmount_below(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is mounted at or below a path, the deepest first.
+/// What is mounted below a path, the deepest first. A mount at the path itself is the machine's own.
 fn mounted_below(table: &str, path: &Path) -> Vec<String> {
     let points = table.lines().filter_map(|line| line.split(' ').nth(1));
     // The kernel writes spaces so.
     let points = points.map(|point| point.replace("\\040", " "));
-    let mut points: Vec<String> = points.filter(|point| Path::new(point).starts_with(path)).collect();
+    let mut points: Vec<String> = points
+        .filter(|point| Path::new(point).starts_with(path) && Path::new(point) != path)
+        .collect();
     points.sort_by_key(|point| std::cmp::Reverse(Path::new(point).components().count()));
     points
 }
@@ -203,7 +212,7 @@ mod tests {
 
     #[test]
     fn mounts_below_a_path_are_found_deepest_first() {
-        let table = "a /x/kubelet/a t\nb /x/kubelet/a/b\\040c t\nc /x/kubelets t\nd / t";
+        let table = "o /x/kubelet t\na /x/kubelet/a t\nb /x/kubelet/a/b\\040c t\nc /x/kubelets t\nd / t";
         let found = mounted_below(table, Path::new("/x/kubelet"));
         assert_eq!(found, ["/x/kubelet/a/b c", "/x/kubelet/a"]);
     }

@@ -71,12 +71,11 @@ pub async fn join(args: &JoinArgs, certificate_key: &str) -> anyhow::Result<()> 
 
     let mut started = process::start(&plan.host, &plan.host.server())?;
     plan.wait(&mut started).await?;
+    // Under its name, too: a member without one counts as never started.
+    let settled = |member: &Member| member.id == id && !member.is_learner && member.name == plan.name;
     let votes = async || {
         let members = store.members().await.ok()?;
-        members
-            .iter()
-            .any(|member| member.id == id && !member.is_learner)
-            .then_some(())
+        members.iter().any(settled).then_some(())
     };
     started
         .until("the store has given this member its vote", VOTE_TIMEOUT, votes)
@@ -193,7 +192,7 @@ async fn take_back(store: &Door, url: &str) -> anyhow::Result<()> {
     else {
         return Ok(());
     };
-    if !left.name.is_empty() {
+    if !left.name.is_empty() || !left.is_learner {
         bail!(
             "the store has a member {} ({:x}) with the address {url} already: if it is gone for good, remove it with \
              `proreus member remove {:x}`",
