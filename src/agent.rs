@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context;
-use client::certificate::Files;
+use client::certificate::{self, Files, Wanted};
 use client::{Client, Credential, Informers, Pem, RemoteOptions};
 use nix::sys::signal::SigSet;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{AgentConfig, CLUSTER_DOMAIN, DNS_SERVICE_ADDRESS, POD_CIDR, SERVICE_CIDR};
+use crate::config::{
+    AgentConfig, CLUSTER_DOMAIN, DNS_SERVICE_ADDRESS, MASTER_LABEL, MASTER_TAINT_EFFECT, POD_CIDR, SERVICE_CIDR,
+};
 use crate::{shutdown, telemetry};
 
 pub fn run(path: &Path) -> anyhow::Result<()> {
@@ -39,6 +41,9 @@ async fn serve(config: AgentConfig) -> anyhow::Result<()> {
     let client = connect(&config)?;
     // What several parts follow is watched once.
     let informers = Informers::new(client.clone(), stop.clone());
+    if config.request_serving_certificate {
+        tokio::spawn(keep_serving_certificate(client.clone(), config.clone(), stop.clone()));
+    }
     let mut parts = JoinSet::new();
     start(
         &mut parts,
@@ -102,6 +107,13 @@ fn client_certificate(config: &AgentConfig) -> Files {
     )
 }
 
+/// Has the certificate of the node's API signed and renewed. Whoever approves it may take their time; pods do not need it.
+async fn keep_serving_certificate(client: Client, config: AgentConfig, stop: CancellationToken) {
+    let files = Files::new(config.pki.join("kubelet.crt"), config.pki.join("kubelet.key"));
+    let wanted = Wanted::kubelet_serving(&config.name, config.address);
+    certificate::keep_signed(client, wanted, files, &config.pki.join("ca.crt"), stop).await;
+}
+
 fn connect(config: &AgentConfig) -> anyhow::Result<Client> {
     client_certificate(config).settle()?;
     let options = RemoteOptions {
@@ -116,7 +128,7 @@ fn connect(config: &AgentConfig) -> anyhow::Result<Client> {
     Client::remote(options).context("cannot build the client of the API")
 }
 
-fn kubelet_config(config: &AgentConfig) -> kubelet::Config {
+pub fn kubelet_config(config: &AgentConfig) -> kubelet::Config {
     kubelet::Config {
         cri_endpoint: config
             .cri_endpoint
@@ -131,12 +143,21 @@ fn kubelet_config(config: &AgentConfig) -> kubelet::Config {
         cluster_dns: vec![DNS_SERVICE_ADDRESS.into()],
         cluster_domain: CLUSTER_DOMAIN.into(),
         cgroup_parent: config.cgroup_parent.clone(),
+        taints: config.control_plane.then(master_taint).into_iter().collect(),
         teardown_on_stop: config.teardown,
         ..kubelet::Config::new(&config.name, config.address)
     }
 }
 
-fn proxy_config(config: &AgentConfig) -> anyhow::Result<proxy::Config> {
+fn master_taint() -> kubelet::config::Taint {
+    kubelet::config::Taint {
+        key: MASTER_LABEL.into(),
+        value: String::new(),
+        effect: MASTER_TAINT_EFFECT.into(),
+    }
+}
+
+pub fn proxy_config(config: &AgentConfig) -> anyhow::Result<proxy::Config> {
     Ok(proxy::Config {
         cluster_cidr: Some(POD_CIDR.parse().context("the pod network")?),
         masquerade_egress: true,

@@ -41,7 +41,8 @@ impl Authorities {
     }
 }
 
-fn api_service_names() -> [String; 4] {
+/// What the API is called inside the cluster.
+pub fn api_service_names() -> [String; 4] {
     let short = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(String::from);
     let [a, b, c] = short;
     [a, b, c, format!("kubernetes.default.svc.{CLUSTER_DOMAIN}")]

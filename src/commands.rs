@@ -4,7 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser};
 
+use crate::certificates::CertsArgs;
+use crate::init::args::InitArgs;
+use crate::join::args::JoinArgs;
+use crate::leave::LeaveArgs;
 use crate::operate::args::{BackupArgs, CompactArgs, LeaderArgs, MemberArgs, RestoreArgs, VerifyArgs};
+use crate::reset::ResetArgs;
+use crate::token::TokenArgs;
 
 /// Where `up` and `status` keep and look for a cluster unless told otherwise.
 const DEFAULT_DATA_DIR: &str = "proreus-data";
@@ -24,6 +30,18 @@ pub struct Cli {
 pub enum Command {
     /// Run a whole cluster on this machine, in the foreground
     Up(UpArgs),
+    /// Make this machine the first master of a cluster of several machines
+    Init(Box<InitArgs>),
+    /// Make this machine a node or a master of a cluster that exists
+    Join(Box<JoinArgs>),
+    /// Make, show and delete the tokens that machines join with
+    Token(Box<TokenArgs>),
+    /// Take this machine out of its cluster
+    Leave(LeaveArgs),
+    /// Undo what `init` or `join` did to this machine
+    Reset(ResetArgs),
+    /// Show and renew this machine's certificates
+    Certs(CertsArgs),
     /// Show the members, processes and nodes of a cluster started with `up`
     Status(StatusArgs),
     /// Run one master: store, etcd door, API, and, while it leads, scheduler and controllers

@@ -55,6 +55,10 @@ pub struct ServerConfig {
     pub masters: Vec<Master>,
     /// Keeps the members of two clusters apart.
     pub cluster_token: String,
+    /// The cluster's id (hexadecimal) where the cluster exists already: this member joined it, or founded it before, and founds
+    /// no other one, whatever becomes of its data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<String>,
     /// Where the process writes its id; `up` and `status` look there.
     #[serde(default)]
     pub pid_file: Option<PathBuf>,
@@ -85,6 +89,13 @@ pub struct AgentConfig {
     /// A CRI endpoint (`unix:///run/...`); without it the agent runs a containerd of its own.
     #[serde(default)]
     pub cri_endpoint: Option<String>,
+    /// Ask the cluster to sign the certificate of the node's API, which somebody has to approve; else the one that is there is
+    /// used until it ends.
+    #[serde(default)]
+    pub request_serving_certificate: bool,
+    /// Whether a master runs on this machine, too: the node registers with the taint of masters.
+    #[serde(default)]
+    pub control_plane: bool,
     /// Cgroup under which the pods' cgroups are made.
     #[serde(default = "default_cgroup_parent")]
     pub cgroup_parent: String,
@@ -108,6 +119,10 @@ pub struct Bind {
     pub from: PathBuf,
     pub to: PathBuf,
 }
+
+/// The label and the taint of machines that carry masters.
+pub const MASTER_LABEL: &str = "node-role.kubernetes.io/control-plane";
+pub const MASTER_TAINT_EFFECT: &str = "NoSchedule";
 
 /// The log filter unless told otherwise: libraries speak up only when something is wrong.
 pub fn default_log() -> String {
@@ -135,6 +150,7 @@ impl ServerConfig {
     pub fn load(path: &Path) -> anyhow::Result<ServerConfig> {
         let config: ServerConfig = read(path)?;
         config.me().with_context(|| path.display().to_string())?;
+        config.existing_cluster().with_context(|| path.display().to_string())?;
         anyhow::ensure!(
             SIGNING_SECONDS.contains(&config.cluster_signing_duration_seconds),
             "{}: clusterSigningDurationSeconds: must be between {} and {}",
@@ -149,6 +165,21 @@ impl ServerConfig {
     pub fn me(&self) -> anyhow::Result<&Master> {
         let named = self.masters.iter().find(|m| m.name == self.name);
         named.with_context(|| format!("name: {:?} is not one of the masters listed under `masters`", self.name))
+    }
+
+    /// The id of the cluster that exists already, if this member is of one.
+    pub fn existing_cluster(&self) -> anyhow::Result<Option<u64>> {
+        let parse = |id: &String| {
+            let parsed = u64::from_str_radix(id, 16).ok().filter(|id| *id != 0);
+            parsed.with_context(|| format!("clusterId: {id:?} is no cluster's id: 1 to 16 hexadecimal digits are"))
+        };
+        self.cluster_id.as_ref().map(parse).transpose()
+    }
+
+    /// Where the process tells of itself: beside its id.
+    pub fn status_directory(&self) -> PathBuf {
+        let beside = self.pid_file.as_deref().and_then(Path::parent);
+        beside.unwrap_or(&self.root).to_path_buf()
     }
 
     /// A path of kubeadm's under this master's root.

@@ -18,15 +18,21 @@ pub struct Kubeconfig<'a> {
 
 impl Kubeconfig<'_> {
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
-        let context = format!("{}@proreus", self.user);
+        let (ca, cert, key) = (read(self.ca)?, read(self.cert)?, read(self.key)?);
+        Kubeconfig::write_texts(path, self.server, self.user, &ca, &cert, &key)
+    }
+
+    /// The same of PEM texts.
+    pub fn write_texts(path: &Path, server: &str, user: &str, ca: &str, cert: &str, key: &str) -> anyhow::Result<()> {
+        let context = format!("{user}@proreus");
         let document = json!({
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "proreus", "cluster": {
-                "certificate-authority-data": embed(self.ca)?, "server": self.server}}],
-            "users": [{"name": self.user, "user": {
-                "client-certificate-data": embed(self.cert)?, "client-key-data": embed(self.key)?}}],
-            "contexts": [{"name": context, "context": {"cluster": "proreus", "user": self.user}}],
+                "certificate-authority-data": STANDARD.encode(ca), "server": server}}],
+            "users": [{"name": user, "user": {
+                "client-certificate-data": STANDARD.encode(cert), "client-key-data": STANDARD.encode(key)}}],
+            "contexts": [{"name": context, "context": {"cluster": "proreus", "user": user}}],
             "current-context": context,
             "preferences": {},
         });
@@ -39,9 +45,8 @@ impl Kubeconfig<'_> {
     }
 }
 
-fn embed(path: &Path) -> anyhow::Result<String> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(STANDARD.encode(bytes))
+fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 #[cfg(test)]

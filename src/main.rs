@@ -5,21 +5,29 @@
 
 mod admin;
 mod agent;
+mod certificates;
 mod certs;
 mod commands;
 mod config;
+mod duration;
+mod host;
+mod init;
+mod join;
 mod kubeconfig;
 mod leader;
+mod leave;
 mod lock;
 mod node;
 mod node_init;
 mod operate;
 mod output;
+mod reset;
 mod server;
 mod shutdown;
 mod status;
 mod store;
 mod telemetry;
+mod token;
 mod trim;
 mod up;
 
@@ -42,6 +50,12 @@ fn main() -> ExitCode {
     }
     let outcome = match cli.command {
         Command::Up(args) => up::run(args),
+        Command::Init(args) => init::run(*args),
+        Command::Join(args) => join::run(*args),
+        Command::Token(args) => token::run(*args),
+        Command::Leave(args) => leave::run(&args),
+        Command::Reset(args) => reset::run(&args),
+        Command::Certs(args) => certificates::run(&args),
         Command::Server(args) => server::run(&args.config),
         Command::Agent(args) => agent::run(&args.config),
         Command::Node(args) => node::run(&args.config),

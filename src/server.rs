@@ -63,7 +63,7 @@ async fn serve(config: ServerConfig) -> anyhow::Result<()> {
     parts.spawn(keep(server.clone(), stop.clone()));
     let reporting = store.clone();
     tokio::select! {
-        result = status::serve(config.root.clone(), move || report(&reporting)) => result?,
+        result = status::serve(config.status_directory(), move || report(&reporting)) => result?,
         () = stop.cancelled() => {}
         failed = first_failure(&mut parts) => {
             stop.cancel();
@@ -105,7 +105,10 @@ async fn open_store(config: &ServerConfig) -> anyhow::Result<Store> {
         config.pki("etcd/ca.crt"),
     );
     let mut options = options(me, &config.masters, &config.cluster_token);
-    if let Some(owner) = Owner::read(&data)? {
+    if let Some(cluster) = config.existing_cluster()? {
+        check_not_lost(config, &data)?;
+        (options.cluster, options.founds) = (Some(cluster), false);
+    } else if let Some(owner) = Owner::read(&data)? {
         options.resume(&owner);
     }
     let setup = Setup {
@@ -118,6 +121,20 @@ async fn open_store(config: &ServerConfig) -> anyhow::Result<Store> {
         }),
     };
     Ok(durable::open(setup).await?)
+}
+
+/// Whoever founded a cluster has nobody in its list who could tell it that it lost what it promised: it must not come back
+/// without its data. A member that joined has others, who refuse it.
+fn check_not_lost(config: &ServerConfig, data: &Path) -> anyhow::Result<()> {
+    let kept = Owner::read(data)?.is_some() && data.join("log").is_dir();
+    anyhow::ensure!(
+        kept || config.masters.len() > 1,
+        "the data of this master is gone from {}: if there are other masters, run `proreus member remove {}` on one of them, then \
+         `proreus reset` here, and join again; if there are none, restore a backup",
+        data.display(),
+        config.name
+    );
+    Ok(())
 }
 
 /// Where a master with this root keeps its data.

@@ -23,6 +23,64 @@ fn wrong_flag_values_name_the_flag() {
 }
 
 #[test]
+fn wrong_words_about_joining_name_the_flag() {
+    let join = ["join", "h:6443", "--token", "abcdef.0123456789abcdef"];
+    refused(&join, &["--discovery-token-ca-cert-hash"]);
+    let with = |more: &[&'static str]| [&join[..], more].concat();
+    refused(
+        &with(&["--discovery-token-ca-cert-hash", "sha256:ab"]),
+        &["--discovery-token-ca-cert-hash", "64 hexadecimal digits"],
+    );
+    let unpinned = "--discovery-token-unsafe-skip-ca-verification";
+    refused(&with(&[unpinned, "--control-plane"]), &["--certificate-key"]);
+    refused(
+        &["join", "h:6443", "--token", "abc", unpinned],
+        &["--token", "six characters"],
+    );
+    refused(&["init", "phase", "nonsense"], &["preflight", "show-join-command"]);
+    refused(&["init", "--token-ttl", "1x"], &["--token-ttl", "24h"]);
+    refused(
+        &["token", "create", "--groups", "system:masters"],
+        &["--groups", "system:bootstrappers:"],
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().to_str().unwrap();
+    refused(&["leave", "--rootfs", root], &["this machine is part of no cluster"]);
+    refused(&["certs", "list", "--rootfs", root], &["there are no certificates"]);
+    refused(
+        &["certs", "renew", "x", "--rootfs", root],
+        &["apiserver-kubelet-client"],
+    );
+}
+
+#[test]
+fn a_machine_that_is_not_ready_hears_of_every_check_and_how_to_go_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().to_str().unwrap();
+    let init = [
+        "init",
+        "--rootfs",
+        root,
+        "--apiserver-advertise-address",
+        "203.0.113.9",
+        "--node-name",
+        "A_B",
+    ];
+    refused(
+        &init,
+        &[
+            "[Hostname]",
+            "--node-name",
+            "[Address]",
+            "203.0.113.9",
+            "[Port-6443]",
+            "--ignore-preflight-errors=",
+        ],
+    );
+    assert!(!directory.path().join("etc").exists(), "nothing was written");
+}
+
+#[test]
 fn status_of_a_directory_without_a_cluster_says_so() {
     let directory = tempfile::tempdir().unwrap();
     refused(

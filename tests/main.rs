@@ -5,6 +5,7 @@ mod agents;
 mod cli;
 mod failover;
 mod harness;
+mod joining;
 mod kubectl;
 mod layers;
 mod node;

@@ -9,17 +9,17 @@
 pub mod args;
 pub mod backup;
 pub mod compact;
-mod door;
+pub mod door;
 pub mod leader;
 pub mod member;
 pub mod restore;
-mod show;
+pub mod show;
 pub mod verify;
 
 use anyhow::Context;
 
 /// Runs one command to its end.
-fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+pub fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start tokio")?.block_on(command)
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// The tools a node needs, with the Debian package that brings each.
-const TOOLS: [(&str, &str); 6] = [
+pub const TOOLS: [(&str, &str); 6] = [
     ("containerd", "containerd"),
     ("ctr", "containerd"),
     ("runc", "runc"),
@@ -39,7 +39,7 @@ impl Capabilities {
 }
 
 /// Looks a program up on the PATH and in the directories of system programs, which a user's PATH may lack.
-fn find(program: &str) -> Option<PathBuf> {
+pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from);
     std::env::split_paths(&path)

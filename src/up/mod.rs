@@ -6,10 +6,10 @@
 //! again by hand, and removes what it made outside the data directory.
 
 mod balancer;
-mod capabilities;
+pub mod capabilities;
 mod files;
 pub mod layout;
-mod network;
+pub mod network;
 pub mod processes;
 
 use std::path::{Path, PathBuf};

@@ -135,8 +135,9 @@ impl HostClaim {
     }
 }
 
-/// A node on the host's network removes its own traces when it stops; these are left when it was killed.
-fn remove_host_node() {
+/// A node on the host's network removes its own traces when it stops, unless its pods are to go on; these are left then, and
+/// when it was killed.
+pub fn remove_host_node() {
     quietly("nft", &["delete", "table", "ip", PROXY_TABLE]);
     quietly("ip", &["link", "del", POD_BRIDGE]);
     quietly(

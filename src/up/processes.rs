@@ -301,7 +301,7 @@ fn signal(pid: i32, signal: Signal) {
 }
 
 /// Removes the cluster's cgroup from every hierarchy, deepest first; those with processes stay.
-fn remove_cgroups(name: &str) {
+pub fn remove_cgroups(name: &str) {
     let root = Path::new("/sys/fs/cgroup");
     let hierarchies = std::fs::read_dir(root)
         .into_iter()

@@ -26,6 +26,11 @@ pub struct Cluster {
     _turn: MutexGuard<'static, ()>,
 }
 
+/// The right to run a cluster, for as long as it is held.
+pub fn turn() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Why a cluster with nodes cannot run here, if it cannot.
 pub fn missing_for_nodes() -> Option<String> {
     if !nix::unistd::Uid::effective().is_root() {
@@ -54,7 +59,7 @@ impl Cluster {
 
     /// Starts a cluster with this command, to which the data directory and the images are added.
     pub fn start_by(command: &mut Command, images: &[PathBuf]) -> Cluster {
-        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = turn();
         let directory = tempfile::Builder::new().prefix("proreus-test-").tempdir().unwrap();
         let (up, said) = spawn(command, directory.path(), images);
         Cluster {

@@ -1,6 +1,7 @@
 //! What the tests share: the program under test, skipping visibly, running commands, and waiting on conditions.
 
 pub mod cluster;
+pub mod hosts;
 pub mod images;
 
 pub use skip::skip;

@@ -12,6 +12,8 @@
 mod files;
 mod wait;
 
+use std::net::IpAddr;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use http::Method;
@@ -47,6 +49,15 @@ impl Wanted {
             signer: "kubernetes.io/kube-apiserver-client-kubelet",
             usages: &["digital signature", "client auth"],
             leaf: pki::kubeadm::client(&format!("system:node:{node}"), "system:nodes"),
+        }
+    }
+
+    /// What a node's API shows its clients.
+    pub fn kubelet_serving(node: &str, address: IpAddr) -> Wanted {
+        Wanted {
+            signer: "kubernetes.io/kubelet-serving",
+            usages: &["digital signature", "server auth"],
+            leaf: pki::kubeadm::node_serving(node, address),
         }
     }
 }
@@ -86,6 +97,27 @@ pub async fn obtain(client: &Client, wanted: &Wanted, files: &Files) -> Result<(
         Err(wait::Refused::Late(why)) => Err(files.failed(why)),
         Err(wait::Refused::Error(error)) => Err(error),
     }
+}
+
+/// Gets a certificate that the authority in the file `ca` has signed, however long its approval takes, and then keeps it as
+/// [`keep`] does. What is in its place until then may be anything.
+pub async fn keep_signed(client: Client, wanted: Wanted, files: Files, ca: &Path, stop: CancellationToken) {
+    while !files.is_issued_by(ca) {
+        let obtained = tokio::select! {
+            () = stop.cancelled() => return,
+            obtained = obtain(&client, &wanted, &files) => obtained,
+        };
+        match obtained {
+            Ok(()) => tracing::info!(certificate = %files, "signed"),
+            Err(error) => tracing::warn!(%error, "no certificate yet, asking again later"),
+        }
+        // After success, too: an authority that signs what is not its own must not be asked without a pause.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(limits::RENEWAL_RETRY) => {}
+        }
+    }
+    keep(client, wanted, files, stop).await;
 }
 
 /// Renews the certificate before it ends, until `stop`: somewhere between seven and nine tenths of its time, so that the nodes of

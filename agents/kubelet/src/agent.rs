@@ -54,6 +54,24 @@ pub async fn run_with(
     result
 }
 
+/// Takes every pod off a node whose agent does not run, with what was made for them on the machine: for a node that leaves for
+/// good. Images and logs stay.
+pub async fn remove_pods(config: &Config) -> Result<(), Error> {
+    let (containerd, runtime) = match &config.cri_endpoint {
+        Some(_) => start_runtime(config).await?,
+        None => {
+            let containerd = Containerd::start(config).await?;
+            let runtime = containerd.runtime();
+            (Some(containerd), runtime)
+        }
+    };
+    teardown::pods(config, &*runtime).await;
+    if let Some(containerd) = containerd {
+        containerd.stop().await;
+    }
+    Ok(())
+}
+
 fn prepare_directories(config: &Config) -> Result<(), Error> {
     for dir in [&config.root_dir, &config.pod_logs_dir] {
         std::fs::create_dir_all(dir).map_err(Error::file("create directory", dir))?;

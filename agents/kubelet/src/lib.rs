@@ -36,7 +36,7 @@ mod server;
 mod teardown;
 mod volume;
 
-pub use agent::{run, run_with};
+pub use agent::{remove_pods, run, run_with};
 pub use config::Config;
 pub use error::Error;
 

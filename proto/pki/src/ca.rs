@@ -177,6 +177,22 @@ pub fn pem_validity(pem: &str) -> Result<(SystemTime, SystemTime), String> {
     ))
 }
 
+/// Whether the certificate in PEM was issued by the authority with this certificate in PEM.
+pub fn is_issued_by(cert_pem: &str, ca_pem: &str) -> bool {
+    let parse = |pem: &str| {
+        x509_parser::pem::parse_x509_pem(pem.as_bytes())
+            .ok()
+            .map(|(_, block)| block)
+    };
+    let (Some(cert), Some(ca)) = (parse(cert_pem), parse(ca_pem)) else {
+        return false;
+    };
+    match (cert.parse_x509(), ca.parse_x509()) {
+        (Ok(cert), Ok(ca)) => cert.verify_signature(Some(ca.public_key())).is_ok(),
+        _ => false,
+    }
+}
+
 pub(crate) fn name(common_name: &str, organizations: &[String]) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     for (index, organization) in organizations.iter().enumerate() {
@@ -233,6 +249,19 @@ mod tests {
             .unwrap();
         let usage = cert.extended_key_usage().unwrap().unwrap();
         assert!(usage.value.client_auth && !usage.value.server_auth);
+    }
+
+    #[test]
+    fn a_certificate_is_known_to_be_its_authoritys() {
+        let (ours, other) = (Ca::generate("kubernetes").unwrap(), Ca::generate("kubernetes").unwrap());
+        let leaf = Leaf {
+            common_name: "x".into(),
+            ..Leaf::default()
+        };
+        let issued = ours.issue(&leaf).unwrap().cert_pem;
+        assert!(is_issued_by(&issued, ours.cert_pem()));
+        assert!(!is_issued_by(&issued, other.cert_pem()));
+        assert!(!is_issued_by("x", ours.cert_pem()));
     }
 
     #[test]

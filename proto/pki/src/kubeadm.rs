@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::{Ca, Error, Leaf, files, write_private, write_public};
 
 /// Files that every master has alike.
-const SHARED: [&str; 8] = [
+pub const SHARED: [&str; 8] = [
     "ca.crt",
     "ca.key",
     "etcd/ca.crt",
@@ -75,12 +75,24 @@ impl Authorities {
         for file in SHARED {
             copy(&from.join(file), &to.join(file))?;
         }
+        self.issue_master(to, master, &[], present)
+    }
+
+    /// The certificates of one master below `to`. The API's is good for `extra` addresses, too.
+    pub fn issue_master(
+        &self,
+        to: &Path,
+        master: &MasterNames<'_>,
+        extra: &[IpAddr],
+        present: Present,
+    ) -> Result<(), Error> {
         let names = [master.name, "localhost"].map(String::from);
         let addresses = [master.address, IpAddr::from([127, 0, 0, 1])];
+        let api_addresses = addresses.iter().copied().chain([master.service_address]);
         let serving = Leaf {
             common_name: "kube-apiserver".into(),
             dns_names: names.iter().chain(master.service_names).cloned().collect(),
-            ip_addresses: addresses.into_iter().chain([master.service_address]).collect(),
+            ip_addresses: api_addresses.chain(extra.iter().copied()).collect(),
             server: true,
             ..Leaf::default()
         };
@@ -107,15 +119,37 @@ impl Authorities {
         let identity = client(&format!("system:node:{name}"), "system:nodes");
         issue(&self.cluster, &identity, to, "kubelet-client", Present::Stays)?;
         let serving = Leaf {
-            common_name: format!("system:node:{name}"),
-            organizations: vec!["system:nodes".into()],
             dns_names: vec![name.into(), "localhost".into()],
             ip_addresses: vec![address, [127, 0, 0, 1].into()],
-            server: true,
-            ..Leaf::default()
+            ..node_serving(name, address)
         };
         issue(&self.cluster, &serving, to, "kubelet", Present::Stays)
     }
+}
+
+/// What a node's API shows its clients.
+pub fn node_serving(name: &str, address: IpAddr) -> Leaf {
+    Leaf {
+        common_name: format!("system:node:{name}"),
+        organizations: vec!["system:nodes".into()],
+        dns_names: vec![name.into()],
+        ip_addresses: vec![address],
+        server: true,
+        ..Leaf::default()
+    }
+}
+
+/// The same from an authority that nobody knows: a node can listen before the cluster has signed for it, and is trusted by
+/// nobody until then.
+pub fn write_provisional_serving(directory: &Path, name: &str, address: IpAddr) -> Result<(), Error> {
+    let nobody = Ca::generate("provisional")?;
+    issue(
+        &nobody,
+        &node_serving(name, address),
+        directory,
+        "kubelet",
+        Present::Stays,
+    )
 }
 
 /// A client's identity; without an organization if that is empty.

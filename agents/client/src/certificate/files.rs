@@ -35,6 +35,13 @@ impl Files {
             .filter(|_| pki::csr::is_for_key(&cert, &key))
     }
 
+    /// Whether the certificate in use is for its key and was issued by the authority in the file `ca`.
+    pub fn is_issued_by(&self, ca: &Path) -> bool {
+        let (cert, ca) = (fs::read_to_string(&self.cert), fs::read_to_string(ca));
+        let issued = matches!((cert, ca), (Ok(cert), Ok(ca)) if pki::is_issued_by(&cert, &ca));
+        issued && self.validity().is_some()
+    }
+
     /// Finishes a replacement that was under way: once the next certificate is there, it and its key take their places, the key
     /// first. Where the key is not next any more, it either has, or is lost, and the certificate with it.
     pub fn settle(&self) -> Result<(), Error> {
