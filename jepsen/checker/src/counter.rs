@@ -1,9 +1,14 @@
-//! A counter that is added to: every read lies between what had surely been added when it began and what may have been
-//! added when it ended.
+//! A counter that is added to: every read is what had surely been added when it began, with some of what may have been added when it
+//! ended; and so is the difference between it and the last read that was over by then.
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Anomaly, Operation, Verdict};
+
+/// Different sums looked at; where there are more, all between the smallest and the largest are taken for possible.
+const SUMS_MAX: usize = 1 << 14;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -15,38 +20,86 @@ pub enum Call {
 /// What a read saw; of an addition, `None`.
 pub type Return = Option<i64>;
 
-pub fn check(operations: &[Operation<Call, Return>]) -> Verdict {
+type Op = Operation<Call, Return>;
+
+pub fn check(operations: &[Op]) -> Verdict {
     let mut verdict = Verdict::valid("counter");
-    let mut reads = 0;
-    for read in operations.iter().filter(|op| op.call == Call::Read) {
-        let (Some(Some(value)), Some(completed)) = (read.outcome.result(), read.completed) else {
-            continue;
-        };
-        reads += 1;
-        let (low, high) = bounds(operations, read.invoked, completed);
-        if *value < low || *value > high {
-            let message = format!("{value} was read where only {low} to {high} is possible");
-            verdict.broken(Anomaly::new("counter-out-of-bounds", message, [read.invoked]));
+    let reads: Vec<(&Op, i64)> = operations
+        .iter()
+        .filter(|op| op.call == Call::Read)
+        .filter_map(|op| Some((op, op.outcome.result().copied()??)))
+        .collect();
+    for (read, value) in &reads {
+        let before = reads.iter().filter(|(before, _)| before.precedes(read));
+        let before = before.max_by_key(|(before, _)| before.completed);
+        let starts = [None].into_iter().chain(before.map(Some));
+        for start in starts {
+            let added = Added::between(operations, start.map(|(before, _)| *before), read);
+            let from = start.map_or(0, |(_, value)| *value);
+            if !added.can_be(value - from) {
+                let (low, high) = added.range();
+                let message = format!(
+                    "{value} was read after {from}, where only sums of what was added are possible, {} to {}",
+                    from + low,
+                    from + high
+                );
+                let events = start
+                    .map(|(before, _)| before.invoked)
+                    .into_iter()
+                    .chain([read.invoked]);
+                verdict.broken(Anomaly::new("counter-out-of-bounds", message, events));
+                break;
+            }
         }
     }
-    verdict.note(format!("{reads} reads"));
-    if reads == 0 {
+    verdict.note(format!("{} reads", reads.len()));
+    if reads.is_empty() {
         verdict.unknown("nothing was ever read");
     }
     verdict
 }
 
-/// The smallest and the largest sum that a read from event `invoked` to event `completed` may see.
-fn bounds(operations: &[Operation<Call, Return>], invoked: u64, completed: u64) -> (i64, i64) {
-    let (mut low, mut high) = (0, 0);
-    for op in operations {
-        let Call::Add(amount) = op.call else { continue };
-        if op.outcome.is_fail() || op.invoked > completed {
-            continue;
+/// What was added between two reads, or from the start to one.
+struct Added {
+    surely: i64,
+    /// Each of these, or not.
+    maybe: Vec<i64>,
+}
+
+impl Added {
+    fn between(operations: &[Op], earlier: Option<&Op>, later: &Op) -> Added {
+        let (mut surely, mut maybe) = (0, Vec::new());
+        for op in operations {
+            let Call::Add(amount) = op.call else { continue };
+            let seen_before = earlier.is_some_and(|earlier| op.precedes(earlier));
+            if op.outcome.is_fail() || later.precedes(op) || seen_before {
+                continue;
+            }
+            if op.precedes(later) && earlier.is_none_or(|earlier| earlier.precedes(op)) {
+                surely += amount;
+            } else {
+                maybe.push(amount);
+            }
         }
-        let surely = op.outcome.is_ok() && op.completed.is_some_and(|at| at < invoked);
-        low += if surely { amount } else { amount.min(0) };
-        high += if surely { amount } else { amount.max(0) };
+        Added { surely, maybe }
     }
-    (low, high)
+
+    fn range(&self) -> (i64, i64) {
+        let low: i64 = self.maybe.iter().map(|amount| amount.min(&0)).sum();
+        let high: i64 = self.maybe.iter().map(|amount| amount.max(&0)).sum();
+        (self.surely + low, self.surely + high)
+    }
+
+    fn can_be(&self, value: i64) -> bool {
+        let (low, high) = self.range();
+        let mut sums = BTreeSet::from([self.surely]);
+        for amount in &self.maybe {
+            let more: Vec<i64> = sums.iter().map(|sum| sum + amount).collect();
+            sums.extend(more);
+            if sums.len() > SUMS_MAX {
+                return (low..=high).contains(&value);
+            }
+        }
+        sums.contains(&value)
+    }
 }

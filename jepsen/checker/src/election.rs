@@ -5,6 +5,7 @@
 //! | `token-reused` | a token is given once |
 //! | `leader-backwards` | after a leader was seen or elected no older one is |
 //! | `two-leaders` | while a leader's session certainly lives and it has not resigned, nobody else leads |
+//! | `lost-early` | while a leader's session certainly lives and it has not resigned, it is not told that the session is gone |
 //! | `deposed-leader-acted` | after a successor was elected or seen, after it resigned, or after its session was said to be gone, a leader proclaims nothing and is not seen |
 //! | `unknown-value` | a leader's value is one that it campaigned with or proclaimed |
 //! | `value-backwards` | the value is a register: what is seen of it later is not older |
@@ -80,6 +81,7 @@ pub fn check(operations: &[Op], ttl_ns: u64) -> Verdict {
         reused(&elected),
         backwards(operations),
         terms.iter().filter_map(|term| term.broken(operations)).collect(),
+        terms.iter().filter_map(|term| term.lost_early(operations)).collect(),
         deposed(operations),
         ended(operations),
         unknown_values(operations, &elected),
@@ -134,6 +136,23 @@ impl<'a> Term<'a> {
                 message,
                 [self.campaign.invoked, op.invoked],
             ))
+        })
+    }
+
+    /// The first renewal that was told that the session is gone while it certainly lived. It had lived since it began: who
+    /// was renewed had not been gone before.
+    fn lost_early(&self, operations: &[Op]) -> Option<Anomaly> {
+        operations.iter().find_map(|op| {
+            let gone =
+                op.call == Call::Renew { token: self.token } && op.outcome.result() == Some(&Return::Renewed(false));
+            let ended_ns = op.ended_ns.filter(|ended| gone && *ended < self.certain_until_ns)?;
+            op.completed.filter(|completed| *completed < self.resigned)?;
+            let message = format!(
+                "the session of token {} was said to be gone {} ms before it could end",
+                self.token,
+                (self.certain_until_ns - ended_ns) / 1_000_000
+            );
+            Some(Anomaly::new("lost-early", message, [self.campaign.invoked, op.invoked]))
         })
     }
 }

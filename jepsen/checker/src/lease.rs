@@ -31,7 +31,7 @@ pub enum Call {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Return {
-    /// Of a grant or a renewal: seconds until it expires. 0: there is no such lease.
+    /// Of a grant or a renewal: seconds until it expires. 0, also of a revocation: there is no such lease.
     Ttl(i64),
     Revoked,
     /// Whether the key was there.
@@ -78,12 +78,32 @@ pub fn check(operations: &[Op], overdue: Option<Overdue>) -> Verdict {
     verdict
 }
 
+/// The same of leases of which each was asked to live that many seconds, which is neither too short for the store nor too long:
+/// `wrong-ttl` if another time is promised.
+pub fn check_asked(operations: &[Op], overdue: Option<Overdue>, asked_seconds: u64) -> Verdict {
+    let mut verdict = check(operations, overdue);
+    let promises = operations.iter().filter_map(|op| Some((op, promised(op)?)));
+    for (op, seconds) in promises.filter(|(_, seconds)| *seconds != asked_seconds) {
+        let message = format!(
+            "{:?} promised {seconds} s where {asked_seconds} s were asked for",
+            op.call
+        );
+        verdict.broken(Anomaly::new("wrong-ttl", message, [op.invoked]));
+    }
+    verdict
+}
+
 /// Seconds promised by a grant or renewal that was answered.
 fn promised(op: &Op) -> Option<u64> {
     match op.outcome.result()? {
         Return::Ttl(seconds) if *seconds > 0 => u64::try_from(*seconds).ok(),
         _ => None,
     }
+}
+
+/// Who found no lease revoked none.
+fn may_revoke(op: &Op) -> bool {
+    matches!(op.call, Call::Revoke(_)) && !op.outcome.is_fail() && !is_gone(op)
 }
 
 fn is_gone(op: &Op) -> bool {
@@ -105,9 +125,7 @@ fn early(ops: &[&Op]) -> Option<Anomaly> {
     let grant = grant(ops)?;
     let gone = ops.iter().filter(|op| is_gone(op) && grant.precedes(op));
     for seen in gone {
-        let revoke = ops
-            .iter()
-            .any(|op| matches!(op.call, Call::Revoke(_)) && !op.outcome.is_fail() && Some(op.invoked) < seen.completed);
+        let revoke = ops.iter().any(|op| may_revoke(op) && Some(op.invoked) < seen.completed);
         let running = ops.iter().find(|op| {
             let until = promised(op).map(|seconds| op.invoked_ns + seconds * SECOND_NS);
             until.is_some_and(|until| seen.ended_ns.is_some_and(|ended| ended < until))

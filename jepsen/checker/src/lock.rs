@@ -6,6 +6,10 @@
 //! acknowledged, its lease said to be gone, or a later token acquired (`fence-broken`), tokens are never given twice
 //! (`token-reused`) and never go backwards (`token-backwards`).
 //!
+//! A holder whose lease certainly runs and who released nothing is told neither that its lease is gone nor that its token is
+//! (`lost-early`). Tokens and accepted writes have revisions of one store: each makes one of its own (`revision-given-twice`), none
+//! goes back in real time, and a write's is greater than its token (`revision-backwards`).
+//!
 //! A write that overlaps what ended its token is judged by its revision only: it may have come first.
 
 use std::collections::BTreeMap;
@@ -13,6 +17,7 @@ use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
+use crate::revisions::{self, Told};
 use crate::{Anomaly, Operation, Verdict};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,12 +77,18 @@ pub fn check(operations: &[Op]) -> Verdict {
         overlaps(&tenures)
             .into_iter()
             .for_each(|anomaly| verdict.broken(anomaly));
+        lost_early(ops, &tenures)
+            .into_iter()
+            .for_each(|anomaly| verdict.broken(anomaly));
         tokens(&tenures).into_iter().for_each(|anomaly| verdict.broken(anomaly));
         fence(ops).into_iter().for_each(|anomaly| verdict.broken(anomaly));
         after_the_end(ops)
             .into_iter()
             .for_each(|anomaly| verdict.broken(anomaly));
     }
+    revisions(operations)
+        .into_iter()
+        .for_each(|anomaly| verdict.broken(anomaly));
     verdict.needs_answers(operations);
     verdict.note(format!("{} locks, acquired {acquired} times", locks.len()));
     verdict
@@ -147,6 +158,60 @@ fn overlaps(tenures: &[Tenure<'_>]) -> Vec<Anomaly> {
             }
         }
     }
+    found
+}
+
+/// Who was refused, or told that the lease is gone, while it certainly ran. It had lived since the lock was acquired: whoever was
+/// renewed had not been gone before.
+fn lost_early(ops: &[&Op], tenures: &[Tenure<'_>]) -> Vec<Anomaly> {
+    let mut found = Vec::new();
+    for op in ops {
+        let lost = match (&op.call, op.outcome.result()) {
+            (Call::Write { token, .. }, Some(Return::Written(None)))
+            | (Call::Renew { token, .. }, Some(Return::Renewed(false))) => *token,
+            _ => continue,
+        };
+        let (Some(end), Some(ended_ns)) = (op.completed, op.ended_ns) else {
+            continue;
+        };
+        let mut holders = tenures.iter().filter(|tenure| tenure.token == lost);
+        let holder = holders
+            .find(|tenure| tenure.acquire.precedes(op) && end < tenure.released && ended_ns < tenure.certain_until_ns);
+        if let Some(holder) = holder {
+            let message = format!(
+                "{:?} -> {:?}, {} ms before its lease could end",
+                op.call,
+                op.outcome,
+                (holder.certain_until_ns - ended_ns) / 1_000_000
+            );
+            found.push(Anomaly::new(
+                "lost-early",
+                message,
+                [holder.acquire.invoked, op.invoked],
+            ));
+        }
+    }
+    found
+}
+
+/// Tokens and accepted writes of all locks.
+fn revisions(operations: &[Op]) -> Vec<Anomaly> {
+    let mut found = Vec::new();
+    let mut told = Vec::new();
+    for op in operations {
+        match (&op.call, op.outcome.result()) {
+            (Call::Write { token, .. }, Some(Return::Written(Some(revision)))) => {
+                if revision <= token {
+                    let message = format!("a write of token {token} was accepted at revision {revision}");
+                    found.push(Anomaly::new("revision-backwards", message, [op.invoked]));
+                }
+                told.extend(Told::new(op, *revision, true));
+            }
+            (Call::Acquire { .. }, Some(Return::Acquired { token })) => told.extend(Told::new(op, *token, true)),
+            _ => {}
+        }
+    }
+    found.extend(revisions::broken(&told));
     found
 }
 

@@ -29,11 +29,12 @@ impl Told {
 /// `revision-given-twice` and `revision-backwards`.
 pub(crate) fn broken(told: &[Told]) -> Vec<Anomaly> {
     let mut found = given_twice(told);
-    found.extend(backwards(told));
+    found.extend(backwards(told, &Floors::new(told)));
     found
 }
 
-fn given_twice(told: &[Told]) -> Vec<Anomaly> {
+/// `revision-given-twice`.
+pub(crate) fn given_twice(told: &[Told]) -> Vec<Anomaly> {
     let mut makers: BTreeMap<i64, u64> = BTreeMap::new();
     let mut found = Vec::new();
     for Told { revision, invoked, .. } in told.iter().filter(|told| told.made) {
@@ -45,9 +46,8 @@ fn given_twice(told: &[Told]) -> Vec<Anomaly> {
     found
 }
 
-/// Whoever begins after a revision was told is told no older one, and makes a greater one.
-fn backwards(told: &[Told]) -> Vec<Anomaly> {
-    let floors = Floors::new(told);
+/// `revision-backwards`: whoever begins after a revision was told is told no older one, and makes a greater one.
+pub(crate) fn backwards(told: &[Told], floors: &Floors) -> Vec<Anomaly> {
     let mut found = Vec::new();
     for Told {
         revision,
@@ -85,5 +85,27 @@ impl Floors {
     /// What was told before this event.
     pub(crate) fn before(&self, event: u64) -> Option<(i64, u64)> {
         self.0.range(..event).next_back().map(|(_, floor)| *floor)
+    }
+}
+
+/// By the event at which it was asked for: the smallest revision told to those who asked from then on, and the invocation of the one
+/// who was told it.
+pub(crate) struct Ceilings(BTreeMap<u64, (i64, u64)>);
+
+impl Ceilings {
+    pub(crate) fn new(told: &[Told]) -> Ceilings {
+        let asked = told.iter().map(|told| (told.invoked, (told.revision, told.invoked)));
+        let mut ceilings: BTreeMap<u64, (i64, u64)> = asked.collect();
+        let mut least = (i64::MAX, 0);
+        for ceiling in ceilings.values_mut().rev() {
+            least = least.min(*ceiling);
+            *ceiling = least;
+        }
+        Ceilings(ceilings)
+    }
+
+    /// What was told to those who asked after this event. What took effect before it has no greater revision.
+    pub(crate) fn after(&self, event: u64) -> Option<(i64, u64)> {
+        self.0.range(event + 1..).next().map(|(_, ceiling)| *ceiling)
     }
 }

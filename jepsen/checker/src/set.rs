@@ -2,7 +2,7 @@
 //!
 //! Finds `lost` (acknowledged or seen, and gone in the last read), `stale` (missed by a reader that came later, and back
 //! afterwards), `unexpected` (nobody had asked to add it by then, or its addition failed) and `duplicate`. An acknowledged addition that nobody
-//! read after is not judged, so that the verdict is `Unknown`.
+//! read after is not judged, so that the verdict is `Unknown`; so it is where nothing was acknowledged or seen.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -78,6 +78,7 @@ pub fn check(operations: &[Operation<Call, Return>]) -> Verdict {
         .filter(|add| add.outcome.is_ok() && add.completed > read_last);
     match (read_last, unread.count()) {
         (None, _) => verdict.unknown("nothing was ever read"),
+        (_, 0) if known.is_empty() => verdict.unknown("no addition was acknowledged, and no element was seen"),
         (_, 0) => {}
         (_, unread) => verdict.unknown(format!("nothing was read after {unread} of them were acknowledged")),
     }

@@ -34,8 +34,8 @@ fn run<C: Clone, R: Clone>(call: C, answer: R, check: impl Fn(&[checker::Operati
 fn a_history_without_an_answer_proves_nothing() {
     run(vec![append::Step::Read(1)], vec![vec![]], append::check);
     let read = wr::Return {
-        revision: None,
         reads: vec![None],
+        ..wr::Return::default()
     };
     run(vec![wr::Step::Read(1)], read, wr::check);
     let acquire = lock::Call::Acquire { lock: 1, ttl_ns: 9 };

@@ -90,6 +90,22 @@ fn an_addition_that_nobody_read_after_is_not_judged() {
     assert_eq!(run(false), Validity::Unknown);
 }
 
+#[test]
+fn a_set_in_which_nothing_is_known_to_be_proves_nothing() {
+    let run = |end: fn(&mut Sets) -> u64, seen: &[i64]| {
+        let mut history = Sets::new();
+        history.invoke(1, 0, set::Call::Add(1));
+        end(&mut history);
+        history.invoke(2, 0, set::Call::Read);
+        history.ok(2, 0, Some(seen.to_vec()));
+        set::check(&history.operations().unwrap()).validity
+    };
+    assert_eq!(run(|history| history.info(1, 0, "timeout"), &[]), Validity::Unknown);
+    assert_eq!(run(|history| history.fail(1, 0, "refused"), &[]), Validity::Unknown);
+    assert_eq!(run(|history| history.info(1, 0, "timeout"), &[1]), Validity::Valid);
+    assert_eq!(run(|history| history.ok(1, 0, None), &[1]), Validity::Valid);
+}
+
 struct Grows;
 
 impl Model for Grows {
@@ -201,4 +217,25 @@ fn histories_of_a_real_counter_pass_and_a_lost_addition_is_found() {
     assert!(run(5).is_valid() && run(7).is_valid());
     assert!(run(2).has("counter-out-of-bounds"), "an acknowledged addition was lost");
     assert!(run(12).has("counter-out-of-bounds"), "an addition was applied twice");
+}
+
+#[test]
+fn a_counter_does_not_go_back_and_is_a_sum_of_what_was_added() {
+    let run = |amount, reads: &[i64]| {
+        let mut history = History::new();
+        history.invoke(1, 0, counter::Call::Add(amount));
+        history.info(1, 0, "timeout");
+        for read in reads {
+            history.invoke(2, 0, counter::Call::Read);
+            history.ok(2, 0, Some(*read));
+        }
+        counter::check(&history.operations().unwrap())
+    };
+    for fine in [&[0, 0][..], &[0, 1], &[1, 1]] {
+        assert!(run(1, fine).is_valid(), "{fine:?}");
+    }
+    assert!(run(1, &[1, 0]).has("counter-out-of-bounds"));
+    assert!(run(3, &[0, 3]).is_valid());
+    assert!(run(3, &[2]).has("counter-out-of-bounds"));
+    assert!(run(-1, &[0, -1]).is_valid() && run(-1, &[-1, 0]).is_invalid());
 }

@@ -214,6 +214,8 @@ fn what_was_created_is_there_until_someone_may_have_deleted_it() {
         let seen = vec![(create_call("v"), unknown()), get("a", 5, "v"), read.clone()];
         assert!(judge(seen).has("vanished"), "it had been seen");
         assert!(judge(vec![(create_call("v"), unknown()), read.clone()]).is_valid());
+    }
+    for read in [get_nothing(), list(4, vec![])] {
         assert!(judge_overlapping(vec![create("a", 5, "v"), read]).is_valid());
     }
     let late = vec![create("a", 5, "v"), get_nothing(), delete("a")];
@@ -328,6 +330,142 @@ fn a_list_shows_a_name_once_and_a_uid_is_deleted_once() {
     assert!(again(delete("a")).has("deleted-twice"));
     assert!(again((delete_call("a"), unknown())).is_valid());
     assert!(again((delete_call("a"), failed())).is_valid());
+}
+
+/// The same of another name.
+fn other((call, end): (Call, What<Call, Return>)) -> (Call, What<Call, Return>) {
+    let call = match call {
+        Call::Create { value, .. } => Call::Create {
+            key: "other".into(),
+            value,
+        },
+        Call::Get { .. } => Call::Get { key: "other".into() },
+        call => call,
+    };
+    let end = match end {
+        What::Ok { mut result } => {
+            for object in &mut result.objects {
+                object.key = "other".into();
+            }
+            What::Ok { result }
+        }
+        end => end,
+    };
+    (call, end)
+}
+
+#[test]
+fn writes_of_all_names_make_one_order_of_versions() {
+    let run = |version| vec![create("a", 9, "v"), other(create("b", version, "w"))];
+    assert!(judge(run(10)).is_valid());
+    assert!(judge(run(5)).has("resource-version-backwards"));
+    assert!(judge_overlapping(run(5)).is_valid());
+    assert!(judge(run(9)).has("version-given-twice"));
+    assert!(judge_overlapping(run(9)).has("version-given-twice"));
+    let after = |read, version| judge(vec![read, other(create("b", version, "w"))]);
+    assert!(after(list(9, vec![]), 10).is_valid());
+    assert!(after(list(9, vec![]), 9).has("resource-version-backwards"));
+}
+
+#[test]
+fn a_version_that_was_only_seen_counts_among_those_of_all_names() {
+    let seen = |version| {
+        let creation = (other(create("b", 0, "w")).0, unknown());
+        vec![create("a", 9, "v"), creation, other(get("b", version, "w"))]
+    };
+    assert!(judge(seen(10)).is_valid());
+    assert!(
+        judge(seen(8)).has("resource-version-backwards"),
+        "it was asked for later"
+    );
+    assert!(judge_overlapping(seen(8)).is_valid());
+    assert!(judge_overlapping(seen(9)).has("version-given-twice"));
+    let then = |version| {
+        let creation = (create_call("v"), unknown());
+        judge(vec![creation, get("a", 9, "v"), other(create("b", version, "w"))])
+    };
+    assert!(then(10).is_valid());
+    assert!(then(8).has("resource-version-backwards"));
+}
+
+/// All overlap, so that nothing but versions can tell.
+#[test]
+fn a_list_shows_the_state_at_its_own_version() {
+    let run = |version, objects: Vec<Object>| {
+        let writes = vec![create("a", 5, "v"), update("a", 5, 8, "w"), list(version, objects)];
+        judge_overlapping(writes)
+    };
+    let (v, w) = (|| object("a", 5, "v"), || object("a", 8, "w"));
+    assert!(run(4, vec![]).is_valid());
+    for version in [5, 7] {
+        assert!(run(version, vec![v()]).is_valid());
+        assert!(run(version, vec![]).has("wrong-list"), "one is missing");
+        assert!(run(version, vec![w()]).has("wrong-list"), "not there yet");
+    }
+    assert!(run(8, vec![w()]).is_valid() && run(10, vec![w()]).is_valid());
+    assert!(run(8, vec![v()]).has("wrong-list"), "replaced");
+    assert!(run(3, vec![v()]).has("wrong-list"));
+    assert!(run(10, vec![]).has("wrong-list"));
+}
+
+#[test]
+fn a_list_may_miss_whom_someone_may_have_deleted_by_its_version() {
+    let run = |end, more: Events| {
+        let deletion = vec![create("a", 5, "v"), (delete_call("a"), end)];
+        judge_overlapping([deletion, more].concat())
+    };
+    let gone = |version| list(version, vec![]);
+    for end in [ok(vec![]), unknown()] {
+        assert!(run(end.clone(), vec![gone(6)]).is_valid());
+        let later = vec![update("a", 5, 8, "w"), gone(7)];
+        assert!(run(end, later).has("wrong-list"), "it was there at version 8");
+    }
+    assert!(run(failed(), vec![gone(6)]).has("wrong-list"));
+
+    // The deletion begins when version 7 is told already, while the list is under way.
+    let late = |version, end: What<Call, Return>| {
+        let mut history = History::new();
+        history.invoke(9, 0, Call::List);
+        for (call, end) in [create("a", 5, "v"), other(create("b", 7, "w")), (delete_call("a"), end)] {
+            history.invoke(1, 0, call);
+            history.push(1, 0, end);
+        }
+        let b = Object {
+            key: "other".into(),
+            ..object("b", 7, "w")
+        };
+        history.push(9, 0, list(version, vec![b]).1);
+        objects::check(&history.operations().unwrap())
+    };
+    for end in [ok(vec![]), unknown()] {
+        assert!(late(8, end.clone()).is_valid());
+        assert!(late(7, end).has("wrong-list"), "no deletion is that old");
+    }
+}
+
+#[test]
+fn a_list_does_not_show_what_was_deleted_before_its_version() {
+    let run = |version, end: What<Call, Return>| {
+        let mut history = History::new();
+        history.invoke(9, 0, Call::List);
+        for (call, end) in [create("a", 5, "v"), (delete_call("a"), end), other(create("b", 7, "w"))] {
+            history.invoke(1, 0, call);
+            history.push(1, 0, end);
+        }
+        let mut objects = vec![object("a", 5, "v")];
+        if version >= 7 {
+            objects.push(Object {
+                key: "other".into(),
+                ..object("b", 7, "w")
+            });
+        }
+        history.push(9, 0, list(version, objects).1);
+        objects::check(&history.operations().unwrap())
+    };
+    assert!(run(6, ok(vec![])).is_valid());
+    assert!(run(8, unknown()).is_valid(), "it may take effect later");
+    assert!(run(7, ok(vec![])).has("wrong-list"));
+    assert!(run(8, ok(vec![])).has("wrong-list"));
 }
 
 /// A sequential server: its revision and the objects by name.

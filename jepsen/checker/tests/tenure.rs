@@ -146,6 +146,38 @@ mod leases {
         );
     }
 
+    #[test]
+    fn a_revocation_finds_a_lease_that_still_runs() {
+        let not_found = |at| (at, at, Revoke(7), Ttl(0));
+        assert!(judge(vec![not_found(2)]).has("expired-early"));
+        assert!(judge(vec![not_found(12)]).is_valid());
+        assert!(judge(vec![(2, 2, Revoke(7), Revoked), not_found(3)]).is_valid());
+        let back = vec![not_found(12), (13, 13, Probe(7), Present(true))];
+        assert!(judge(back).has("resurrected"));
+        let mut history = History::new();
+        history.invoke(1, 0, Grant(7));
+        history.ok(1, SECOND, Ttl(10));
+        history.invoke(2, SECOND, Revoke(7));
+        history.info(2, 2 * SECOND, "timeout");
+        history.invoke(1, 2 * SECOND, Revoke(7));
+        history.ok(1, 3 * SECOND, Ttl(0));
+        let verdict = lease::check(&history.operations().unwrap(), overdue(0));
+        assert!(verdict.is_valid(), "another one may have revoked it: {verdict:?}");
+    }
+
+    #[test]
+    fn a_lease_is_granted_and_renewed_for_the_time_that_was_asked() {
+        let run = |granted, renewed| {
+            let ops = vec![(0, 1, Grant(7), Ttl(granted)), (2, 2, KeepAlive(7), Ttl(renewed))];
+            lease::check_asked(&serial(ops), None, 10)
+        };
+        assert!(run(10, 10).is_valid());
+        assert!(run(3600, 10).has("wrong-ttl") && run(10, 3600).has("wrong-ttl"));
+        assert!(run(9, 10).has("wrong-ttl"));
+        let late = vec![(0, 1, Grant(7), Ttl(10)), (20, 20, KeepAlive(7), Ttl(0))];
+        assert!(lease::check_asked(&serial(late), None, 10).is_valid());
+    }
+
     /// A renewal of unknown outcome may still count at any later time, so that nothing can be called overdue; but nothing early
     /// either. A refused one counts for nothing.
     #[test]
@@ -274,14 +306,72 @@ mod locks {
     fn who_was_told_that_the_lease_is_gone_writes_no_more() {
         let renewed = |lives| {
             let (lock, token, ttl_ns) = (1, 5, 10 * SECOND);
-            (2, 2, Renew { lock, token, ttl_ns }, Renewed(lives))
+            (12, 12, Renew { lock, token, ttl_ns }, Renewed(lives))
         };
         let run = |lives, revision| judge(vec![acquire(0, 5), renewed(lives), write(5, revision)]);
         assert!(run(true, Some(9)).is_valid());
         assert!(run(false, None).is_valid());
         assert!(run(false, Some(9)).has("fence-broken"));
-        let another = judge(vec![acquire(0, 5), renewed(false), acquire(3, 6), write(6, Some(9))]);
-        assert!(!another.has("fence-broken"));
+        let another = judge(vec![acquire(0, 5), renewed(false), acquire(13, 6), write(6, Some(9))]);
+        assert!(another.is_valid());
+    }
+
+    #[test]
+    fn a_lease_that_certainly_runs_is_not_lost() {
+        let renew = |at, lives| {
+            let (lock, token, ttl_ns) = (1, 5, 10 * SECOND);
+            (at, at, Renew { lock, token, ttl_ns }, Renewed(lives))
+        };
+        let refused = |at| (at, at, Write { lock: 1, token: 5 }, Written(None));
+        let release = (2, 2, Release { lock: 1, token: 5 }, Released);
+        for lost in [|at, _| (at, at, Write { lock: 1, token: 5 }, Written(None)), renew] {
+            assert!(judge(vec![acquire(0, 5), lost(9, false)]).has("lost-early"));
+            assert!(
+                judge(vec![acquire(0, 5), lost(10, false)]).is_valid(),
+                "it may have run out"
+            );
+            assert!(judge(vec![acquire(0, 5), renew(8, true), lost(17, false)]).has("lost-early"));
+            assert!(judge(vec![acquire(0, 5), renew(8, true), lost(18, false)]).is_valid());
+            assert!(judge(vec![acquire(0, 5), release.clone(), lost(3, false)]).is_valid());
+        }
+        assert!(
+            judge(vec![acquire(0, 6), refused(3)]).is_valid(),
+            "it was never acquired"
+        );
+        let ending = |end: fn(&mut History<lock::Call, lock::Return>) -> u64| {
+            let mut history = History::new();
+            history.invoke(1, 0, acquire(0, 5).2);
+            history.ok(1, 0, Acquired { token: 5 });
+            history.invoke(1, SECOND, Release { lock: 1, token: 5 });
+            end(&mut history);
+            history.invoke(1, 3 * SECOND, write(5, None).2);
+            history.ok(1, 3 * SECOND, Written(None));
+            lock::check(&history.operations().unwrap())
+        };
+        assert!(ending(|history| history.info(1, SECOND, "timeout")).is_valid());
+        assert!(ending(|history| history.fail(1, SECOND, "refused")).has("lost-early"));
+    }
+
+    #[test]
+    fn revisions_of_tokens_and_writes_are_those_of_one_store() {
+        let run = |revisions: [i64; 3]| {
+            let writes = revisions.map(|revision| (1, 1, Write { lock: 1, token: 5 }, Written(Some(revision))));
+            judge([vec![acquire(0, 5)], writes.to_vec()].concat())
+        };
+        assert!(run([7, 9, 10]).is_valid());
+        assert!(run([9, 7, 10]).has("revision-backwards"));
+        assert!(run([7, 7, 10]).has("revision-given-twice"));
+        assert!(run([4, 6, 7]).has("revision-backwards"), "older than its token");
+        let mut history = History::new();
+        history.invoke(1, 0, acquire(0, 5).2);
+        history.ok(1, 0, Acquired { token: 5 });
+        for process in [1, 2] {
+            history.invoke(process, SECOND, write(5, None).2);
+        }
+        for (process, revision) in [(1, 9), (2, 7)] {
+            history.ok(process, SECOND, Written(Some(revision)));
+        }
+        assert!(lock::check(&history.operations().unwrap()).is_valid(), "they overlap");
     }
 
     #[test]
@@ -357,7 +447,7 @@ mod elections {
         assert!(run(vec![resign(1, 5)], next(1)).is_valid());
         assert!(run(vec![renew(6, 5)], next(12)).has("two-leaders"));
         assert!(run(vec![renew(6, 5)], next(13)).is_valid());
-        let gone = (6, 6, Renew { token: 5 }, Renewed(false));
+        let gone = (8, 8, Renew { token: 5 }, Renewed(false));
         assert!(run(vec![gone], next(12)).is_valid());
     }
 
@@ -470,14 +560,27 @@ mod elections {
         let run = |lives, last| {
             judge(vec![
                 campaign(0, "a", 5),
-                (1, 1, Renew { token: 5 }, Renewed(lives)),
+                (7, 7, Renew { token: 5 }, Renewed(lives)),
                 last,
             ])
         };
-        assert!(run(true, proclaim(1, 5, "a2")).is_valid() && run(true, sees(1, 5, "a")).is_valid());
-        assert!(run(false, sees_nobody(1)).is_valid() && run(false, campaign(8, "b", 9)).is_valid());
-        assert!(run(false, proclaim(1, 5, "a2")).has("deposed-leader-acted"));
-        assert!(run(false, sees(1, 5, "a")).has("deposed-leader-acted"));
+        assert!(run(true, proclaim(7, 5, "a2")).is_valid() && run(true, sees(7, 5, "a")).is_valid());
+        assert!(run(false, sees_nobody(7)).is_valid() && run(false, campaign(8, "b", 9)).is_valid());
+        assert!(run(false, proclaim(7, 5, "a2")).has("deposed-leader-acted"));
+        assert!(run(false, sees(7, 5, "a")).has("deposed-leader-acted"));
+    }
+
+    #[test]
+    fn a_session_that_certainly_lives_is_not_said_to_be_gone() {
+        let gone = |at| (at, at, Renew { token: 5 }, Renewed(false));
+        assert!(judge(vec![campaign(0, "a", 5), gone(6)]).has("lost-early"));
+        assert!(judge(vec![campaign(0, "a", 5), gone(7)]).is_valid());
+        assert!(judge(vec![campaign(0, "a", 5), renew(6, 5), gone(12)]).has("lost-early"));
+        assert!(judge(vec![campaign(0, "a", 5), renew(6, 5), gone(13)]).is_valid());
+        assert!(
+            judge(vec![campaign(0, "a", 5), resign(1, 5), gone(2)]).is_valid(),
+            "who resigned may end its session"
+        );
     }
 
     #[test]

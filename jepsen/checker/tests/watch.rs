@@ -113,6 +113,7 @@ fn random_watch(random: &mut rand::rngs::StdRng, process: u64, log: &[Event]) ->
         previous_values,
         responses,
         revision_after: Some(log.last().map_or(0, |event| event.revision)),
+        compacted_after: Some(1),
     }
 }
 
@@ -238,6 +239,7 @@ mod written_down {
             previous_values: true,
             responses,
             revision_after: None,
+            compacted_after: None,
         }
     }
 
@@ -409,6 +411,70 @@ mod written_down {
         }
     }
 
+    /// A creation, an update and a deletion; `past`: whether previous values are told.
+    fn three(past: bool) -> Response {
+        let past = |value, revision| Some((value, revision)).filter(|_| past);
+        told(vec![
+            event(2, "a", (2, 1), None),
+            event(3, "b", (2, 2), past("a", 2)),
+            event(4, "-", (0, 0), past("b", 3)),
+        ])
+    }
+
+    fn three_writes() -> Vec<Operation<Write, Written>> {
+        writes(&[(put("/a", "a"), 2), (put("/a", "b"), 3), (delete(), 4)])
+    }
+
+    #[test]
+    fn a_previous_value_is_told_unless_a_compaction_may_have_reached_it() {
+        let run = |asked, past, compacted| {
+            let mut stream = stream(1, 1, vec![three(past)]);
+            (stream.previous_values, stream.compacted_after) = (asked, compacted);
+            watch::check(&[stream], &three_writes())
+        };
+        for compacted in [None, Some(1), Some(9)] {
+            assert!(run(true, true, compacted).is_valid());
+            assert!(run(false, false, compacted).is_valid(), "nobody asked");
+        }
+        assert!(run(true, false, None).is_valid(), "nobody knows what was compacted");
+        assert!(run(true, false, Some(4)).is_valid());
+        assert_eq!(run(true, false, Some(3)).anomaly_count, 1, "that of the deletion");
+        assert_eq!(run(true, false, Some(1)).anomaly_count, 2);
+        assert!(run(true, false, Some(1)).has("no-previous"));
+    }
+
+    #[test]
+    fn what_is_compacted_at_the_end_of_a_watcher_bounds_its_earlier_streams_and_no_others() {
+        let run = |process| {
+            let mut last = stream(process, 5, vec![Response::Progress(9)]);
+            last.compacted_after = Some(1);
+            watch::check(&[stream(1, 1, vec![three(false)]), last], &three_writes())
+        };
+        assert!(run(1).has("no-previous"));
+        assert!(run(2).is_valid());
+    }
+
+    #[test]
+    fn a_compaction_that_nobody_made_ends_no_stream() {
+        let run = |revision, after| {
+            let first = stream(1, 1, vec![three(true), Response::Compacted(revision)]);
+            let mut second = stream(1, revision, vec![Response::Progress(90)]);
+            second.compacted_after = after;
+            watch::check(&[first, second], &three_writes())
+        };
+        assert!(run(50, Some(50)).is_valid() && run(50, Some(60)).is_valid());
+        assert!(run(50, None).is_valid());
+        assert!(run(50, Some(49)).has("not-compacted"));
+        assert!(run(3, None).has("not-compacted"), "the stream had got further");
+    }
+
+    #[test]
+    fn a_stream_of_an_older_recorder_is_read() {
+        let old = r#"{"process":1,"from_revision":1,"prefix":"/","previous_values":true,"responses":[{"progress":3}]}"#;
+        let read: Watch = serde_json::from_str(old).unwrap();
+        assert_eq!(read, stream(1, 1, vec![Response::Progress(3)]));
+    }
+
     #[test]
     fn each_acknowledged_write_has_a_revision_of_its_own() {
         let run = |second: Write, revision: i64| {
@@ -466,9 +532,9 @@ mod written_down {
     fn a_compaction_ends_its_stream() {
         let run = |responses| watch::check(&[stream(1, 1, responses)], &writes(&[(put("/a", "a"), 2)]));
         let told = || told(vec![event(2, "a", (2, 1), None)]);
-        assert!(run(vec![told(), Response::Compacted(1)]).is_valid());
-        assert!(run(vec![Response::Compacted(1), told()]).has("beyond-the-end"));
-        assert!(run(vec![told(), Response::Compacted(1), Response::Progress(2)]).has("beyond-the-end"));
+        assert!(run(vec![told(), Response::Compacted(5)]).is_valid());
+        assert!(run(vec![Response::Compacted(5), told()]).has("beyond-the-end"));
+        assert!(run(vec![told(), Response::Compacted(5), Response::Progress(2)]).has("beyond-the-end"));
     }
 
     /// A deletion that finds nothing has no revision.

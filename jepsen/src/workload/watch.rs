@@ -145,10 +145,15 @@ impl Watch {
                 previous_values: true,
                 responses: Vec::new(),
                 revision_after: None,
+                compacted_after: None,
             };
             let broken = self.stream(&mut worker.client, &mut stream, &mut until).await;
             if broken.is_ok() {
                 stream.revision_after = revision_now(&mut worker.client).await;
+                // The member has caught up by that, so that it knows of every compaction there was.
+                if stream.revision_after.is_some() {
+                    stream.compacted_after = compacted_now(&mut worker.client).await;
+                }
             }
             from_revision = resume_at(&stream);
             if !stream.responses.is_empty() {
@@ -227,6 +232,39 @@ impl Watch {
 async fn revision_now(client: &mut Client) -> Option<i64> {
     let answer = tokio::time::timeout(OPERATION_TIMEOUT, client.kv.range(kv::get(PREFIX))).await;
     Some(kv::revision(answer.ok()?.ok()?.into_inner().header))
+}
+
+/// What the member has compacted, unless it does not answer in time: who watches from the first revision on is told.
+async fn compacted_now(client: &mut Client) -> Option<i64> {
+    let create = WatchCreateRequest {
+        key: PREFIX.into(),
+        range_end: kv::end_of(PREFIX).into(),
+        start_revision: 1,
+        ..WatchCreateRequest::default()
+    };
+    let request = WatchRequest {
+        request_union: Some(RequestUnion::CreateRequest(create)),
+    };
+    let (sender, receiver) = mpsc::channel(1);
+    let ask = async {
+        sender.send(request).await.ok()?;
+        let mut answers = client
+            .watch
+            .watch(ReceiverStream::new(receiver))
+            .await
+            .ok()?
+            .into_inner();
+        loop {
+            let answer = answers.message().await.ok()??;
+            if answer.canceled {
+                return Some(answer.compact_revision).filter(|revision| *revision > 0);
+            }
+            if !answer.events.is_empty() {
+                return Some(1);
+            }
+        }
+    };
+    tokio::time::timeout(OPERATION_TIMEOUT, ask).await.ok()?
 }
 
 /// Adds what an answer says; an error ends the stream.

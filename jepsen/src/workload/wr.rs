@@ -73,18 +73,16 @@ async fn run(worker: &mut Worker<Call, Return>, call: Call) -> Option<Return> {
 
 async fn execute(client: &mut Client, steps: &[Step]) -> Result<Return, Failure> {
     let name = |key: &u64| format!("wr/{key}");
-    let writes = steps.iter().any(|step| matches!(step, Step::Write(..)));
     let operations = steps.iter().map(|step| match step {
         Step::Read(key) => kv::range_op(&name(key)),
         Step::Write(key, value) => kv::put_op(&name(key), &value.to_string()),
     });
     let done = kv::txn(client, vec![], operations.collect(), vec![]).await?;
-    let reads = done
-        .ranges()
-        .map(|found| found.map(|found| kv::number(&found.value)))
-        .collect();
+    let reads = done.ranges().map(|found| found.map(|found| kv::number(&found.value)));
+    let modified = done.ranges().map(|found| found.map(|found| found.mod_revision));
     Ok(Return {
-        revision: writes.then_some(done.revision),
-        reads,
+        revision: Some(done.revision),
+        reads: reads.collect(),
+        modified: modified.collect(),
     })
 }

@@ -10,6 +10,8 @@
 //! | `beyond-the-end` | nothing follows in a stream that a compaction has ended |
 //! | `foreign` | only keys and revisions that were asked for come |
 //! | `divergent` | two watches tell the same event alike |
+//! | `no-previous` | whoever asked for previous values is told the one of each update and deletion that no compaction can have reached |
+//! | `not-compacted` | a stream ends by a compaction that was made, and that reached what it needs |
 //! | `wrong-previous` | previous value, version and creation follow from the event before; the value was written, and at that revision |
 //! | `phantom` | no event without a write of its key: not of a failed one, not of one that was never made |
 //! | `double` | no write makes two events |
@@ -23,9 +25,12 @@
 //! of the fields of its `KeyValue`. After a compaction a watch goes on behind what was lost: an event is judged by the one
 //! before it only if streams told of all that lies between.
 //!
+//! A previous value may be missing if it is compacted by the time the event is sent, and so says etcd's `prev_kv`. What was compacted
+//! by a stream's end bounds what was compacted at any time before: up to there nothing is demanded.
+//!
 //! # Left out
-//! Whether a compaction was asked for: members compact by themselves, and other clients ask too. A previous value that
-//! is missing: etcd leaves it out when it is compacted by the time the event is sent.
+//! Who asked for a compaction: members compact by themselves, and other clients ask too. When one was made: a stream that ended
+//! too soon by one that was made later is not found.
 
 mod reference;
 mod stream;
@@ -75,6 +80,9 @@ pub struct Watch {
     /// The store's revision, as a linearizable read told it that began after the last response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision_after: Option<i64>,
+    /// No more than this was compacted when the stream ended, as its member told that had then caught up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compacted_after: Option<i64>,
 }
 
 /// A write that the watches must tell of. Values are unique in a test.
@@ -93,6 +101,8 @@ pub fn check(watches: &[Watch], writes: &[Operation<Write, Written>]) -> Verdict
     let mut report = |anomaly| verdict.broken(anomaly);
     watches.iter().flat_map(stream::check).for_each(&mut report);
     stream::from_the_future(watches).into_iter().for_each(&mut report);
+    let (judged, compactions) = stream::compactions(watches);
+    compactions.into_iter().for_each(&mut report);
     let mut reference = Reference::default();
     for watch in watches {
         reference.take_in(watch).into_iter().for_each(&mut report);
@@ -104,7 +114,7 @@ pub fn check(watches: &[Watch], writes: &[Operation<Write, Written>]) -> Verdict
     }
     reference.histories().into_iter().for_each(&mut report);
     verdict.note(format!(
-        "{} streams, {} distinct events, {} writes",
+        "{} streams, {} distinct events, {judged} previous values demanded, {} writes",
         watches.len(),
         reference.events.len(),
         writes.len()

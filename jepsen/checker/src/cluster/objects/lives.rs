@@ -6,20 +6,20 @@ use super::{Call, Object, Op, showings, shown};
 use crate::Anomaly;
 
 /// All that is known of one object.
-struct Life<'a> {
-    uid: &'a str,
-    key: &'a str,
+pub(super) struct Life<'a> {
+    pub(super) uid: &'a str,
+    pub(super) key: &'a str,
     /// The operation that was the first to end of those that showed it, and when it ended.
-    first: (u64, &'a Op),
+    pub(super) first: (u64, &'a Op),
     /// The smallest and the greatest version it was shown at.
-    versions: (u64, u64),
+    pub(super) versions: (u64, u64),
     /// Acknowledged creations that told this uid.
     created: u64,
     /// When the first deletion that may have taken effect began; `u64::MAX` if there was none.
-    deletable: u64,
+    pub(super) deletable: u64,
 }
 
-fn lives(operations: &[Op]) -> BTreeMap<&str, Life<'_>> {
+pub(super) fn lives(operations: &[Op]) -> BTreeMap<&str, Life<'_>> {
     let mut lives: BTreeMap<&str, Life<'_>> = BTreeMap::new();
     for (op, object) in showings(operations) {
         let Some(end) = op.completed else { continue };

@@ -2,7 +2,9 @@
 //!
 //! | anomaly | the promise it breaks |
 //! |---|---|
-//! | `resource-version-backwards` | versions of a name, and of lists, never go back: what is asked for later is not older |
+//! | `resource-version-backwards` | versions of a name, of lists, and of writes, whichever their names, never go back: what is asked for later is not older |
+//! | `version-given-twice` | each write makes a version of its own, whichever names they are of |
+//! | `wrong-list` | a list shows what was there at the version it tells: nothing newer, nothing replaced or deleted, nobody missing |
 //! | `stale-read` | an acknowledged write is not missed by who reads later |
 //! | `two-states` | an object has one state at one version |
 //! | `two-versions` | a value, which is written once, has one version |
@@ -22,6 +24,7 @@
 //! (<https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md>).
 
 mod lives;
+mod revisions;
 mod states;
 
 use serde::{Deserialize, Serialize};
@@ -77,6 +80,9 @@ pub fn check(operations: &[Op]) -> Verdict {
         states::lists_go_forward,
         states::names_go_forward,
         states::updates_go_forward,
+        revisions::writes_go_forward,
+        revisions::one_name_at_a_version,
+        revisions::lists_show_their_version,
         states::one_at_a_version,
         states::one_version_of_a_value,
         states::one_winner,
