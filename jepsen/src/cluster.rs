@@ -119,6 +119,14 @@ impl Cluster {
     /// It cannot be started; an end later on is not an error here.
     pub(crate) fn start(&self, member: usize) -> anyhow::Result<()> {
         self.watch_for_ends();
+        // A stop that was given up halfway: the process is about to end, and nobody would notice.
+        let given_up = {
+            let state = self.state(member);
+            state.stopping && state.removed.is_none()
+        };
+        if given_up {
+            self.kill_quietly(member);
+        }
         let mut state = self.state(member);
         if state.child.is_some() || state.removed.is_some() {
             return Ok(());

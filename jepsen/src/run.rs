@@ -1,5 +1,6 @@
 //! One test from its start to its verdict.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use crate::cluster::{Cluster, End};
 use crate::db::{Db, Member, program};
 use crate::leftovers;
 use crate::limits::HEALTHY_TIMEOUT;
-use crate::nemesis::{Fault, Nemesis, heal};
+use crate::nemesis::{Fault, Nemesis, Window, heal};
 use crate::network::Network;
 use crate::record::Recorder;
 use crate::report::{self, Summary};
@@ -124,12 +125,13 @@ async fn run<W: Workload>(args: &TestArgs) -> anyhow::Result<Done<W>> {
     let recorder = Recorder::new(&directory.join("history.jsonl"), start)?;
     let deadline = Instant::now() + Duration::from_secs(args.time_limit);
     let workload = Arc::new(W::default());
+    let (over, until_over) = tokio::sync::watch::channel(false);
     let pace = Pace {
         seed: args.seed,
         workers: args.concurrency,
         members: cluster.len(),
         rate: args.rate,
-        deadline,
+        over: until_over,
     };
     let targets: Arc<[Target]> = (0..cluster.len())
         .map(|member| Target {
@@ -153,6 +155,8 @@ async fn run<W: Workload>(args: &TestArgs) -> anyhow::Result<Done<W>> {
     };
     let faults = nemesis.run().await;
     tokio::time::sleep_until(deadline.into()).await;
+    // Not before the last fault is mended, also if that was later.
+    over.send_replace(true);
     heal(&cluster).await;
     let recovered = cluster.healthy().await;
     let calm_from_ns = recovered.is_ok().then(|| start.elapsed().as_nanos() as u64);
@@ -262,13 +266,13 @@ async fn finish<W: Workload>(
     recorder: &Recorder<W::Call, W::Return>,
     seed: u64,
 ) -> anyhow::Result<()> {
-    let deadline = Instant::now() + HEALTHY_TIMEOUT;
+    let (_over, until_over) = tokio::sync::watch::channel(false);
     let pace = Pace {
         seed,
         workers: cluster.len(),
         members: cluster.len(),
         rate: 1000.0,
-        deadline,
+        over: until_over,
     };
     let targets: Arc<[Target]> = (0..cluster.len()).map(|member| cluster.target(member)).collect();
     let mut finishers = JoinSet::new();
@@ -302,7 +306,8 @@ fn judge<W: Workload>(
     let mut verdicts = workload.check(history, calm_from_ns)?;
     eprintln!("judged in {:.1?}", begun.elapsed());
     verdicts.push(activity(history)?);
-    verdicts.push(faults(summary));
+    let calls = history.operations()?.into_iter().map(|op| op.invoked_ns);
+    verdicts.push(faults(summary, &calls.collect::<Vec<_>>()));
     verdicts.push(recovery(summary));
     verdicts.push(processes(&summary.ends));
     verdicts.push(beside(summary));
@@ -327,26 +332,26 @@ fn activity<C: Clone, R: Clone>(history: &History<C, R>) -> anyhow::Result<Verdi
     Ok(verdict)
 }
 
-/// A test whose faults could not be made proves nothing of them.
-fn faults(summary: &Summary) -> Verdict {
+/// A test that did not make each fault it was asked for, while clients were at work, proves nothing of it. `asked`: when each
+/// operation was asked for, on the test's clock.
+fn faults(summary: &Summary, asked: &[u64]) -> Verdict {
     let mut verdict = Verdict::valid("faults");
-    let made: Vec<&str> = summary
-        .faults
-        .iter()
-        .filter(|w| w.made)
-        .map(|w| w.fault.as_str())
-        .collect();
-    verdict.note(format!("{} made: {}", made.len(), made.join(", ")));
+    let noticed = |window: &&Window| asked.iter().any(|at| (window.from_ns..=window.to_ns).contains(at));
+    let made = summary.faults.iter().filter(|window| window.made);
+    let (made, unnoticed): (Vec<&Window>, Vec<&Window>) = made.partition(noticed);
+    let names: Vec<&str> = made.iter().map(|window| window.fault.as_str()).collect();
+    verdict.note(format!("{} made: {}", names.len(), names.join(", ")));
     for window in summary.faults.iter().filter(|window| !window.made) {
         verdict.note(format!("{} {}", window.fault, window.detail));
     }
-    let never = summary.nemesis.iter().filter(|fault| !made.contains(&fault.as_str()));
-    let never: Vec<&str> = never.map(String::as_str).collect();
-    if !never.is_empty() {
-        verdict.note(format!("never made: {}", never.join(", ")));
+    for window in unnoticed {
+        verdict.note(format!("{} was made while no client worked", window.fault));
     }
-    if made.is_empty() && !summary.nemesis.is_empty() {
-        verdict.unknown("no fault was made");
+    let never = summary.nemesis.iter().filter(|fault| !names.contains(&fault.as_str()));
+    let never: BTreeSet<&str> = never.map(String::as_str).collect();
+    if !never.is_empty() {
+        let never: Vec<&str> = never.into_iter().collect();
+        verdict.unknown(format!("never made: {}", never.join(", ")));
     }
     verdict
 }
@@ -487,6 +492,58 @@ pub(crate) fn check<W: Workload>(directory: &Path) -> anyhow::Result<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn summary(nemesis: &[&str], faults: Vec<Window>) -> Summary {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_string()).collect();
+        Summary {
+            workload: "register".into(),
+            db: "proreus".into(),
+            version: "v".into(),
+            command: String::new(),
+            members: 3,
+            seconds: 60,
+            nemesis: owned(nemesis),
+            faults,
+            ends: Vec::new(),
+            complaints: Vec::new(),
+            snapshots: 0,
+            refused: 0,
+            calm_from_ns: Some(100),
+            recovered: Ok(1),
+            ended: true,
+        }
+    }
+
+    fn window(fault: &str, made: bool, from_ns: u64, to_ns: u64) -> Window {
+        Window {
+            fault: fault.into(),
+            made,
+            detail: "n1".into(),
+            from_ns,
+            to_ns,
+        }
+    }
+
+    #[test]
+    fn a_fault_that_was_asked_for_and_never_made_proves_nothing() {
+        let kill = || window("kill", true, 10, 20);
+        let judged = |others: Vec<Window>, asked: &[u64]| {
+            let faults_made = std::iter::once(kill()).chain(others).collect();
+            faults(&summary(&["kill", "pause"], faults_made), asked).validity
+        };
+        assert_eq!(judged(vec![window("pause", true, 30, 40)], &[15, 35]), Validity::Valid);
+        assert_eq!(judged(Vec::new(), &[15, 35]), Validity::Unknown);
+        assert_eq!(
+            judged(vec![window("pause", false, 30, 40)], &[15, 35]),
+            Validity::Unknown
+        );
+        // It was made, and nobody was there to notice.
+        assert_eq!(
+            judged(vec![window("pause", true, 30, 40)], &[15, 45]),
+            Validity::Unknown
+        );
+        assert_eq!(faults(&summary(&[], Vec::new()), &[15]).validity, Validity::Valid);
+    }
 
     #[test]
     fn half_a_line_is_not_read() {

@@ -2,12 +2,13 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use checker::What;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::Serialize;
+use tokio::sync::watch;
 
 use crate::client::{Api, Client, Failure, Target};
 use crate::limits::OPERATION_TIMEOUT;
@@ -25,7 +26,7 @@ pub(crate) struct Worker<C, R> {
     /// All members'.
     targets: Arc<[Target]>,
     recorder: Recorder<C, R>,
-    deadline: Instant,
+    over: watch::Receiver<bool>,
     /// Mean pause between two operations of this worker.
     pause: Duration,
 }
@@ -38,7 +39,8 @@ pub(crate) struct Pace {
     pub(crate) members: usize,
     /// Operations a second, of all workers together.
     pub(crate) rate: f64,
-    pub(crate) deadline: Instant,
+    /// Becomes true, or nobody's, when they are to end.
+    pub(crate) over: watch::Receiver<bool>,
 }
 
 impl<C, R> Worker<C, R>
@@ -65,7 +67,7 @@ where
             target,
             targets,
             recorder,
-            deadline: pace.deadline,
+            over: pace.over.clone(),
             pause: Duration::from_secs_f64(pace.workers as f64 / pace.rate),
         })
     }
@@ -102,10 +104,12 @@ where
         self.sleep(time).await
     }
 
-    async fn sleep(&self, time: Duration) -> bool {
-        let wake = Instant::now() + time;
-        tokio::time::sleep_until(wake.min(self.deadline).into()).await;
-        wake < self.deadline
+    async fn sleep(&mut self, time: Duration) -> bool {
+        tokio::select! {
+            biased;
+            _ = self.over.wait_for(|over| *over) => false,
+            () = tokio::time::sleep(time) => true,
+        }
     }
 
     /// Makes an operation that writes and records it. `None` unless it was answered.

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use proto::etcd::etcdserverpb::{CompactionRequest, DefragmentRequest, MoveLeaderRequest, StatusRequest};
 use rand::RngExt;
 use rand::rngs::StdRng;
-use rand::seq::{IndexedRandom, SliceRandom};
+use rand::seq::SliceRandom;
 
 use super::{certificates, corrupt, lag, members, spoil};
 use crate::cluster::Cluster;
@@ -330,10 +330,9 @@ fn ring(len: usize) -> Vec<(usize, usize)> {
 }
 
 async fn restart_all(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
-    let mut members: Vec<usize> = (0..cluster.len())
-        .filter(|member| cluster.is_running(*member))
-        .collect();
+    let mut members: Vec<usize> = (0..cluster.len()).collect();
     members.shuffle(random);
+    members.retain(|member| cluster.is_running(*member));
     let mut slow = Vec::new();
     for member in &members {
         if !cluster.stop(*member).await {
@@ -357,11 +356,11 @@ async fn restart_all(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<S
 }
 
 async fn move_leader(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
+    let mut members: Vec<usize> = (0..cluster.len()).collect();
+    members.shuffle(random);
     let leader = cluster.leader().await.ok_or_else(|| anyhow::anyhow!("nobody leads"))?;
-    let others: Vec<usize> = (0..cluster.len()).filter(|member| *member != leader).collect();
-    let to = *others
-        .choose(random)
-        .ok_or_else(|| anyhow::anyhow!("there is only one member"))?;
+    let to = members.into_iter().find(|member| *member != leader);
+    let to = to.ok_or_else(|| anyhow::anyhow!("there is only one member"))?;
     let work = async {
         let status = cluster
             .target(to)
