@@ -7,11 +7,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use hyper::Method;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use proto::etcd::etcdserverpb::{RangeRequest, StatusRequest};
 
-use crate::client::Target;
+use crate::client::{Api, Target};
 use crate::db::Db;
 use crate::disk::Disk;
 use crate::leftovers;
@@ -23,6 +24,8 @@ use crate::network::Network;
 const SNAPSHOT_INSTALLED: &str = "installed a snapshot from the leader";
 /// And when what came of one was damaged.
 const SNAPSHOT_REFUSED: &str = "refused a snapshot that is damaged";
+/// A read that the Kubernetes API answers from the store.
+const API_HEALTH: &str = "/api/v1/namespaces/default/configmaps?limit=1";
 /// Lines of its log that are shown of a member that ended.
 const LOG_LINES: usize = 2;
 
@@ -384,17 +387,20 @@ impl Cluster {
         best.map(|(_, member)| member)
     }
 
-    /// Waits until every member that runs answers a linearizable read.
+    /// Waits until every member answers a linearizable read, and, if they are used, at its Kubernetes API, too. Of those that were
+    /// damaged nothing is asked.
     ///
     /// # Errors
     /// Some do not in time; which.
-    pub(crate) async fn healthy(&self) -> anyhow::Result<Duration> {
+    pub(crate) async fn healthy(&self, api: bool) -> anyhow::Result<Duration> {
         let begun = Instant::now();
         loop {
             let mut silent = Vec::new();
             for member in (0..self.len()).filter(|member| !self.is_damaged(*member)) {
                 if !self.answers(member).await {
                     silent.push(self.name(member).to_string());
+                } else if api && !answers_at_api(&self.target(member)).await {
+                    silent.push(format!("the Kubernetes API of {}", self.name(member)));
                 }
             }
             if silent.is_empty() {
@@ -443,6 +449,13 @@ impl Cluster {
     }
 }
 
+/// Whether the Kubernetes API of a member lists what it has.
+async fn answers_at_api(target: &Target) -> bool {
+    let mut api = Api::new(target);
+    let asked = api.request(Method::GET, API_HEALTH, None);
+    matches!(tokio::time::timeout(OPERATION_TIMEOUT, asked).await, Ok(Ok(answer)) if answer.status == 200)
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
         (0..self.len()).for_each(|member| self.kill_quietly(member));
@@ -466,4 +479,26 @@ fn clock_library() -> anyhow::Result<PathBuf> {
         .into_iter()
         .find(|file| file.exists())
         .context("the fault `clock` needs libfaketime: apt-get install faketime")
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_kubernetes_api_that_does_not_answer_is_not_healthy() {
+        // Takes connections and says nothing, and then not even that.
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = Target {
+            url: String::new(),
+            api: Some(listener.local_addr().unwrap().to_string()),
+            stale_reads: false,
+            pki: PathBuf::new(),
+        };
+        assert!(!answers_at_api(&target).await);
+        drop(listener);
+        assert!(!answers_at_api(&target).await);
+    }
 }

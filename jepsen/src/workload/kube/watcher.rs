@@ -213,20 +213,30 @@ pub(super) fn check(operations: &[Op]) -> Verdict {
     verdict
 }
 
-/// In the end, the watcher of every member that answers has been told what all the last lists show.
+/// In the end, the watcher of every member that runs has been told what all the last lists show. A member that ran and could not be
+/// listed from leaves that unproven.
 fn behind(operations: &[Op], spans: &[Span], verdict: &mut Verdict) {
     let finishers = FINISHERS as u64..WATCHERS;
+    let mut asked: BTreeSet<u64> = BTreeSet::new();
     let mut last: BTreeMap<u64, u64> = BTreeMap::new();
     for op in operations.iter().filter(|op| finishers.contains(&op.process)) {
+        let member = op.process - finishers.start;
+        asked.insert(member);
         let Some(answer) = op.outcome.result() else { continue };
         let newest = answer.objects.iter().map(|object| object.resource_version).max();
-        last.insert(op.process - finishers.start, newest.unwrap_or(0));
+        last.insert(member, newest.unwrap_or(0));
+    }
+    for member in asked.iter().filter(|member| !last.contains_key(member)) {
+        verdict.unknown(format!("member {member} ran in the end and gave no last list"));
     }
     // They need not show the same: a write of unknown outcome may have come between.
     let Some(target) = last.values().min().copied() else {
+        verdict.unknown("no member gave a last list");
         return;
     };
-    let mut reached: BTreeMap<u64, u64> = BTreeMap::new();
+    // Also of those that were never told anything.
+    let watchers = operations.iter().filter(|op| is_watcher(op));
+    let mut reached: BTreeMap<u64, u64> = watchers.map(|op| (op.process - WATCHERS, 0)).collect();
     for span in spans {
         let to = reached.entry(span.process - WATCHERS).or_default();
         *to = span.to.max(*to);
@@ -306,6 +316,43 @@ mod tests {
             watch.validity,
             kinds.map(|anomaly| anomaly.kind.clone()).collect(),
         )
+    }
+
+    /// The watcher at the first member was told all, and then each member was asked for its last list.
+    fn listed_last(last: &[(u64, Option<Return>)], silent_watcher: bool) -> Verdict {
+        let mut history: History<Call, Return> = History::new();
+        for (call, answer) in [(Call::List, at(4)), event(5)] {
+            history.invoke(WATCHERS, 0, call);
+            history.ok(WATCHERS, 0, answer);
+        }
+        if silent_watcher {
+            history.invoke(WATCHERS + 1, 0, Call::List);
+            history.fail(WATCHERS + 1, 0, "no connection");
+        }
+        for (member, answer) in last {
+            let process = FINISHERS as u64 + member;
+            history.invoke(process, 0, Call::List);
+            match answer {
+                Some(answer) => history.ok(process, 0, answer.clone()),
+                None => history.fail(process, 0, "no connection"),
+            };
+        }
+        check(&history.operations().unwrap())
+    }
+
+    #[test]
+    fn a_member_that_runs_and_cannot_be_listed_from_proves_nothing() {
+        let five = || Some(state(5, "v5"));
+        assert!(listed_last(&[(0, five()), (1, five())], false).is_valid());
+        assert_eq!(
+            listed_last(&[(0, five()), (1, None)], false).validity,
+            Validity::Unknown
+        );
+        assert_eq!(listed_last(&[(0, None), (1, None)], false).validity, Validity::Unknown);
+        assert_eq!(listed_last(&[], false).validity, Validity::Unknown);
+        // Nobody was asked for the list of a member that did not run.
+        assert!(listed_last(&[(0, five())], true).is_valid());
+        assert!(listed_last(&[(0, five()), (1, five())], true).has("not-delivered"));
     }
 
     fn event(version: u64) -> (Call, Return) {
