@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::cli::TestArgs;
 use crate::client::Target;
 use crate::cluster::{Cluster, End};
-use crate::db::{Db, Member, program};
+use crate::db::{Db, Kind, Member, program};
 use crate::leftovers;
 use crate::limits::HEALTHY_TIMEOUT;
 use crate::nemesis::{Fault, Nemesis, Window, heal};
@@ -92,18 +92,7 @@ type Done<W> = (
 );
 
 async fn run<W: Workload>(args: &TestArgs) -> anyhow::Result<Done<W>> {
-    anyhow::ensure!(
-        !W::needs_api() || args.db == crate::db::Kind::Proreus,
-        "{} needs the Kubernetes API, which {} does not have",
-        args.workload.name(),
-        args.db.name()
-    );
-    anyhow::ensure!(
-        args.concurrency >= W::CLIENTS_MIN,
-        "{} needs at least {} clients: set --concurrency",
-        args.workload.name(),
-        W::CLIENTS_MIN
-    );
+    makes_sense::<W>(args)?;
     let start = Instant::now();
     match leftovers::clean() {
         Ok(removed) => removed
@@ -117,7 +106,7 @@ async fn run<W: Workload>(args: &TestArgs) -> anyhow::Result<Done<W>> {
     report::save(&directory, &begun)?;
     (0..cluster.len()).try_for_each(|member| cluster.start(member))?;
     let up = cluster
-        .healthy()
+        .healthy(W::needs_api())
         .await
         .context("the cluster did not start; its logs are in the test's directory")?;
     eprintln!("{}: {} members up after {up:.1?}", directory.display(), cluster.len());
@@ -158,7 +147,7 @@ async fn run<W: Workload>(args: &TestArgs) -> anyhow::Result<Done<W>> {
     // Not before the last fault is mended, also if that was later.
     over.send_replace(true);
     heal(&cluster).await;
-    let recovered = cluster.healthy().await;
+    let recovered = cluster.healthy(W::needs_api()).await;
     let calm_from_ns = recovered.is_ok().then(|| start.elapsed().as_nanos() as u64);
     if !W::WORKS_TO_THE_END {
         join(&mut workers, LAST_OPERATION).await;
@@ -185,6 +174,42 @@ async fn run<W: Workload>(args: &TestArgs) -> anyhow::Result<Done<W>> {
     // Also if judging it goes wrong.
     report::save(&directory, &summary)?;
     Ok((directory, summary, (workload, recorder.history())))
+}
+
+/// Whether a test could prove what it is asked for.
+fn makes_sense<W: Workload>(args: &TestArgs) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !W::needs_api() || args.db == Kind::Proreus,
+        "{} needs the Kubernetes API, which {} does not have",
+        args.workload.name(),
+        args.db.name()
+    );
+    anyhow::ensure!(
+        args.concurrency >= W::CLIENTS_MIN,
+        "{} needs at least {} clients: set --concurrency",
+        args.workload.name(),
+        W::CLIENTS_MIN
+    );
+    anyhow::ensure!(
+        !args.stale_reads || W::READS_STALE,
+        "--stale-reads changes nothing about {}: only register, set and lease have reads that can be stale",
+        args.workload.name()
+    );
+    for fault in &args.nemesis {
+        anyhow::ensure!(
+            fault.can_be_made_on(args.db),
+            "{} cannot be made on {}: leave it out of --nemesis",
+            fault.name(),
+            args.db.name()
+        );
+        anyhow::ensure!(
+            args.members >= fault.members_min(),
+            "{} needs at least {} members: set --members",
+            fault.name(),
+            fault.members_min()
+        );
+    }
+    Ok(())
 }
 
 /// What is known of a test before anything is done.
@@ -492,6 +517,8 @@ pub(crate) fn check<W: Workload>(directory: &Path) -> anyhow::Result<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Workload as Workloads;
+    use crate::workload::{Append, Kube, Register};
 
     fn summary(nemesis: &[&str], faults: Vec<Window>) -> Summary {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_string()).collect();
@@ -543,6 +570,29 @@ mod tests {
             Validity::Unknown
         );
         assert_eq!(faults(&summary(&[], Vec::new()), &[15]).validity, Validity::Valid);
+    }
+
+    #[test]
+    fn what_would_prove_nothing_is_refused_before_anything_is_started() {
+        let sense = |arguments: &str| {
+            let args = TestArgs::of(arguments).unwrap();
+            match args.workload {
+                Workloads::Register => makes_sense::<Register>(&args),
+                Workloads::Append => makes_sense::<Append>(&args),
+                _ => makes_sense::<Kube>(&args),
+            }
+            .is_ok()
+        };
+        assert!(sense("--workload register --stale-reads"));
+        assert!(!sense("--workload append --stale-reads") && !sense("--workload kube --stale-reads"));
+        assert!(sense("--workload kube --nemesis clock,corrupt-snapshot"));
+        assert!(!sense("--workload kube --db etcd"));
+        assert!(sense("--workload append --db etcd --nemesis kill,corrupt,lag"));
+        assert!(!sense("--workload append --db etcd --nemesis kill,clock"));
+        assert!(!sense("--workload append --db etcd --nemesis corrupt-snapshot"));
+        assert!(sense("--workload append --members 1 --nemesis kill,power"));
+        assert!(!sense("--workload append --members 2 --nemesis members"));
+        assert!(!sense("--workload append --members 1 --nemesis partition"));
     }
 
     #[test]

@@ -124,7 +124,8 @@ pub(crate) fn run(args: &SuiteArgs) -> anyhow::Result<i32> {
         if used >= budget {
             break;
         }
-        let case = case(number);
+        let mut case = case(number);
+        case.nemesis.retain(|fault| fault.can_be_made_on(args.db));
         if args.db == db::Kind::Etcd && matches!(case.workload, Workload::Kube | Workload::Pods) {
             continue;
         }
@@ -332,6 +333,18 @@ mod tests {
         // Both sizes come early, as few suites come to the end.
         let soon = cases[..3 * FAULTS.len()].iter().map(|case| (names(case), case.members));
         assert_eq!(soon.collect::<BTreeSet<_>>().len(), 2 * FAULTS.len());
+    }
+
+    #[test]
+    fn no_set_of_faults_is_empty_on_etcd() {
+        let left = |set: &[Fault]| set.iter().any(|fault| fault.can_be_made_on(db::Kind::Etcd));
+        assert!(FAULTS.into_iter().all(left));
+        assert!(
+            Fault::ALL
+                .into_iter()
+                .all(|fault| fault.can_be_made_on(db::Kind::Proreus))
+        );
+        assert!(Fault::ALL.into_iter().all(|fault| fault.members_min() <= 3));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A worker: one logical process after another against one member, an operation at a time.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub(crate) struct Worker<C, R> {
     pub(crate) process: u64,
     pub(crate) client: Client,
     pub(crate) random: StdRng,
+    /// Of other members, once they were used; new ones after any trouble.
+    others: BTreeMap<usize, Client>,
     target: Target,
     /// All members'.
     targets: Arc<[Target]>,
@@ -64,6 +67,7 @@ where
             process: first as u64,
             client: target.connect()?,
             random: StdRng::seed_from_u64(pace.seed.wrapping_mul(0x9e37_79b9).wrapping_add(index as u64)),
+            others: BTreeMap::new(),
             target,
             targets,
             recorder,
@@ -160,8 +164,25 @@ where
         self.recorder.record(self.process, What::Ok { result });
     }
 
-    /// A new connection.
+    /// A client of any member, drawn anew each time.
+    pub(crate) fn client_of_any(&mut self) -> Client {
+        let member = self.random.random_range(0..self.members);
+        if member == self.member() {
+            return self.client.clone();
+        }
+        if let Some(client) = self.others.get(&member) {
+            return client.clone();
+        }
+        let Ok(client) = self.targets[member].connect() else {
+            return self.client.clone();
+        };
+        self.others.insert(member, client.clone());
+        client
+    }
+
+    /// New connections.
     pub(crate) fn reconnect(&mut self) {
+        self.others.clear();
         if let Ok(client) = self.target.connect() {
             self.client = client;
         }

@@ -13,6 +13,7 @@ use rand::seq::SliceRandom;
 
 use super::{certificates, corrupt, lag, members, spoil};
 use crate::cluster::Cluster;
+use crate::db::Kind;
 
 /// Packets of a hundred that a lossy network drops.
 const LOSS_PERCENT: u32 = 20;
@@ -100,6 +101,20 @@ impl Fault {
     /// Whether members need disks of their own.
     pub(crate) fn needs_disks(self) -> bool {
         matches!(self, Fault::Full | Fault::Slow | Fault::Power)
+    }
+
+    /// Whether it is more than nothing there: etcd does not ask libc for the time, and proreus's names of snapshots are known.
+    pub(crate) fn can_be_made_on(self, db: Kind) -> bool {
+        db == Kind::Proreus || !matches!(self, Fault::Clock | Fault::CorruptSnapshot)
+    }
+
+    /// With fewer members it cannot be made.
+    pub(crate) fn members_min(self) -> u8 {
+        match self {
+            Fault::Members | Fault::Resize | Fault::Lag | Fault::CorruptSnapshot => 3,
+            Fault::Partition | Fault::Loss | Fault::Delay | Fault::MoveLeader => 2,
+            _ => 1,
+        }
     }
 
     /// Whether both may be broken at the same time.

@@ -73,6 +73,9 @@ pub(crate) trait Workload: Default + Send + Sync + 'static {
     /// Workers go on until the last reads have been made.
     const WORKS_TO_THE_END: bool = false;
 
+    /// Whether it has reads that `--stale-reads` makes from one member's own state.
+    const READS_STALE: bool = false;
+
     /// With fewer clients nothing would be tried.
     const CLIENTS_MIN: usize = 1;
 
