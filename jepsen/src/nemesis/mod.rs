@@ -19,6 +19,8 @@ pub(crate) use fault::Fault;
 
 use crate::cluster::Cluster;
 use crate::limits::BEGIN_TIMEOUT;
+use crate::notes::Notes;
+use crate::report::Summary;
 use schedule::Schedule;
 
 /// One fault while it lasted, on the test's clock.
@@ -30,6 +32,9 @@ pub(crate) struct Window {
     pub(crate) detail: String,
     pub(crate) from_ns: u64,
     pub(crate) to_ns: u64,
+    /// It was not mended by the time this was written: it lasted longer.
+    #[serde(default)]
+    pub(crate) open: bool,
 }
 
 pub(crate) struct Nemesis {
@@ -38,15 +43,15 @@ pub(crate) struct Nemesis {
     pub(crate) seed: u64,
     pub(crate) start: Instant,
     pub(crate) deadline: Instant,
+    pub(crate) notes: Arc<Notes>,
 }
 
 impl Nemesis {
     /// Breaks and mends until the deadline. A fault that was begun by then is made, lasts its shortest time and is mended.
-    pub(crate) async fn run(self) -> Vec<Window> {
+    pub(crate) async fn run(self) {
         let time = self.deadline.saturating_duration_since(Instant::now());
         let schedule = Schedule::new(self.seed, &self.faults, time);
         let room = schedule.room();
-        let mut windows = Vec::new();
         for step in schedule {
             if !self.sleep(step.quiet, room).await {
                 break;
@@ -63,24 +68,33 @@ impl Nemesis {
                     self.start.elapsed().as_secs_f64(),
                     fault.name()
                 );
-                begun.push((fault, made, detail));
-            }
-            let wake = (Instant::now() + step.lasts).min(self.deadline.max(Instant::now() + room));
-            tokio::time::sleep_until(wake.into()).await;
-            for (fault, made, detail) in begun {
-                if let Err(error) = fault.end(&self.cluster).await {
-                    eprintln!("{}: could not be mended: {error:#}", fault.name());
-                }
-                windows.push(Window {
+                let window = Window {
                     fault: fault.name(),
                     made,
                     detail,
                     from_ns,
                     to_ns: self.now_ns(),
+                    open: true,
+                };
+                let note = |summary: &mut Summary| {
+                    summary.faults.push(window);
+                    summary.faults.len() - 1
+                };
+                begun.push((fault, self.notes.change(note)));
+            }
+            let wake = (Instant::now() + step.lasts).min(self.deadline.max(Instant::now() + room));
+            tokio::time::sleep_until(wake.into()).await;
+            for (fault, at) in begun {
+                if let Err(error) = fault.end(&self.cluster).await {
+                    eprintln!("{}: could not be mended: {error:#}", fault.name());
+                }
+                let to_ns = self.now_ns();
+                self.notes.change(|summary| {
+                    summary.faults[at].to_ns = to_ns;
+                    summary.faults[at].open = false;
                 });
             }
         }
-        windows
     }
 
     fn now_ns(&self) -> u64 {

@@ -17,6 +17,7 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use anyhow::Context;
 use checker::{History, Verdict};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -83,6 +84,13 @@ pub(crate) trait Workload: Default + Send + Sync + 'static {
     fn needs_api() -> bool {
         false
     }
+}
+
+/// Reads what [`Workload::save`] wrote as JSON.
+pub(crate) fn read_json<T: DeserializeOwned>(directory: &Path, name: &str) -> anyhow::Result<T> {
+    let path = directory.join(name);
+    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&bytes).with_context(|| format!("{} is not valid", path.display()))
 }
 
 /// Keys that are used for a while and then left for new ones, so that no key's history grows too long to judge.

@@ -167,7 +167,7 @@ impl Workload for Pods {
     }
 
     fn load(&self, directory: &Path) -> anyhow::Result<()> {
-        let seen = serde_json::from_slice(&std::fs::read(directory.join("pods.json"))?)?;
+        let seen = super::read_json(directory, "pods.json")?;
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
         Ok(())
     }
