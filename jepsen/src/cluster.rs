@@ -48,6 +48,8 @@ struct State {
     stopping: bool,
     /// Its files were damaged: it may refuse to run.
     damaged: bool,
+    /// It did refuse, and was not started since.
+    refused: bool,
     /// Its disk is full or has no power: it may end.
     disk_fails: bool,
     /// The id under which it was removed from the cluster: it does not run until it is added again.
@@ -162,6 +164,7 @@ impl Cluster {
             disk.adopt(child.id());
         }
         state.child = Some(child);
+        state.refused = false;
         Ok(())
     }
 
@@ -261,6 +264,12 @@ impl Cluster {
         self.state(member).damaged
     }
 
+    /// Whether a damaged member ended by itself, and was not started since.
+    pub(crate) fn refuses(&self, member: usize) -> bool {
+        self.watch_for_ends();
+        self.state(member).refused
+    }
+
     /// Notes that a member is being removed. Its process then ends by itself, and that is not news.
     pub(crate) fn remove(&self, member: usize, id: u64) {
         let mut state = self.state(member);
@@ -332,6 +341,7 @@ impl Cluster {
                 continue;
             };
             state.child = None;
+            state.refused = state.damaged;
             let end = self.end(member, status.to_string(), state.damaged || state.disk_fails);
             state.ends.push(end);
         }
