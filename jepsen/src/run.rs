@@ -250,7 +250,21 @@ fn directory(args: &TestArgs) -> anyhow::Result<PathBuf> {
         since.as_secs()
     );
     let directory = args.store.join(name);
-    std::fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    create(&directory)
+}
+
+/// Makes a directory that nobody else has: two tests of one workload, database and seed may begin in one second.
+fn create(directory: &Path) -> anyhow::Result<PathBuf> {
+    let cannot = || {
+        format!(
+            "cannot create {}: if it is another test's, try again",
+            directory.display()
+        )
+    };
+    if let Some(store) = directory.parent() {
+        std::fs::create_dir_all(store).with_context(cannot)?;
+    }
+    std::fs::create_dir(directory).with_context(cannot)?;
     Ok(std::fs::canonicalize(directory)?)
 }
 
@@ -657,6 +671,15 @@ mod tests {
         assert!(beside(&killed).is_invalid());
         let whole = summary(&[], Vec::new());
         assert!(processes(&whole).is_valid() && beside(&whole).is_valid() && recovery(&whole).is_valid());
+    }
+
+    #[test]
+    fn no_two_tests_share_a_directory() {
+        let store = tempfile::tempdir().unwrap();
+        let directory = store.path().join("new store").join("register-etcd-1-2");
+        assert!(create(&directory).is_ok());
+        let again = format!("{:#}", create(&directory).unwrap_err());
+        assert!(again.contains("try again"), "{again}");
     }
 
     #[test]
