@@ -101,8 +101,12 @@ impl Disk {
 
     pub(crate) fn free(&self) {
         let ballast = self.ballast();
-        let _ = std::fs::remove_file(ballast.with_extension("rest"));
-        let _ = std::fs::remove_file(ballast);
+        let files = [ballast.with_extension("rest"), ballast];
+        let removed = files.iter().filter(|file| std::fs::remove_file(file).is_ok()).count();
+        if removed > 0 {
+            // A loss of power soon after would bring them back, and the member would end on a disk that is called sound.
+            let _ = File::open(&self.mount).and_then(|mount| mount.sync_all());
+        }
     }
 
     fn ballast(&self) -> PathBuf {
