@@ -70,6 +70,18 @@ pub(crate) struct TestArgs {
     pub(crate) store: PathBuf,
 }
 
+#[cfg(test)]
+impl TestArgs {
+    /// Of a test's command line.
+    pub(crate) fn of(arguments: &str) -> Option<TestArgs> {
+        let words = format!("jepsen test {arguments}");
+        match Cli::try_parse_from(words.split_whitespace()).ok()?.command {
+            Command::Test(args) => Some(args),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct SuiteArgs {
     /// Minutes of operations and faults; starting, healing and judging come on top.

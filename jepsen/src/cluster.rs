@@ -7,11 +7,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use hyper::Method;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use proto::etcd::etcdserverpb::{RangeRequest, StatusRequest};
 
-use crate::client::Target;
+use crate::client::{Api, Target};
 use crate::db::Db;
 use crate::disk::Disk;
 use crate::leftovers;
@@ -23,6 +24,8 @@ use crate::network::Network;
 const SNAPSHOT_INSTALLED: &str = "installed a snapshot from the leader";
 /// And when what came of one was damaged.
 const SNAPSHOT_REFUSED: &str = "refused a snapshot that is damaged";
+/// A read that the Kubernetes API answers from the store.
+const API_HEALTH: &str = "/api/v1/namespaces/default/configmaps?limit=1";
 /// Lines of its log that are shown of a member that ended.
 const LOG_LINES: usize = 2;
 
@@ -45,6 +48,8 @@ struct State {
     stopping: bool,
     /// Its files were damaged: it may refuse to run.
     damaged: bool,
+    /// It did refuse, and was not started since.
+    refused: bool,
     /// Its disk is full or has no power: it may end.
     disk_fails: bool,
     /// The id under which it was removed from the cluster: it does not run until it is added again.
@@ -119,6 +124,14 @@ impl Cluster {
     /// It cannot be started; an end later on is not an error here.
     pub(crate) fn start(&self, member: usize) -> anyhow::Result<()> {
         self.watch_for_ends();
+        // A stop that was given up halfway: the process is about to end, and nobody would notice.
+        let given_up = {
+            let state = self.state(member);
+            state.stopping && state.removed.is_none()
+        };
+        if given_up {
+            self.kill_quietly(member);
+        }
         let mut state = self.state(member);
         if state.child.is_some() || state.removed.is_some() {
             return Ok(());
@@ -151,6 +164,7 @@ impl Cluster {
             disk.adopt(child.id());
         }
         state.child = Some(child);
+        state.refused = false;
         Ok(())
     }
 
@@ -250,6 +264,12 @@ impl Cluster {
         self.state(member).damaged
     }
 
+    /// Whether a damaged member ended by itself, and was not started since.
+    pub(crate) fn refuses(&self, member: usize) -> bool {
+        self.watch_for_ends();
+        self.state(member).refused
+    }
+
     /// Notes that a member is being removed. Its process then ends by itself, and that is not news.
     pub(crate) fn remove(&self, member: usize, id: u64) {
         let mut state = self.state(member);
@@ -321,6 +341,7 @@ impl Cluster {
                 continue;
             };
             state.child = None;
+            state.refused = state.damaged;
             let end = self.end(member, status.to_string(), state.damaged || state.disk_fails);
             state.ends.push(end);
         }
@@ -376,17 +397,20 @@ impl Cluster {
         best.map(|(_, member)| member)
     }
 
-    /// Waits until every member that runs answers a linearizable read.
+    /// Waits until every member answers a linearizable read, and, if they are used, at its Kubernetes API, too. Of those that were
+    /// damaged nothing is asked.
     ///
     /// # Errors
     /// Some do not in time; which.
-    pub(crate) async fn healthy(&self) -> anyhow::Result<Duration> {
+    pub(crate) async fn healthy(&self, api: bool) -> anyhow::Result<Duration> {
         let begun = Instant::now();
         loop {
             let mut silent = Vec::new();
             for member in (0..self.len()).filter(|member| !self.is_damaged(*member)) {
                 if !self.answers(member).await {
                     silent.push(self.name(member).to_string());
+                } else if api && !answers_at_api(&self.target(member)).await {
+                    silent.push(format!("the Kubernetes API of {}", self.name(member)));
                 }
             }
             if silent.is_empty() {
@@ -435,6 +459,13 @@ impl Cluster {
     }
 }
 
+/// Whether the Kubernetes API of a member lists what it has.
+async fn answers_at_api(target: &Target) -> bool {
+    let mut api = Api::new(target);
+    let asked = api.request(Method::GET, API_HEALTH, None);
+    matches!(tokio::time::timeout(OPERATION_TIMEOUT, asked).await, Ok(Ok(answer)) if answer.status == 200)
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
         (0..self.len()).for_each(|member| self.kill_quietly(member));
@@ -458,4 +489,26 @@ fn clock_library() -> anyhow::Result<PathBuf> {
         .into_iter()
         .find(|file| file.exists())
         .context("the fault `clock` needs libfaketime: apt-get install faketime")
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_kubernetes_api_that_does_not_answer_is_not_healthy() {
+        // Takes connections and says nothing, and then not even that.
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = Target {
+            url: String::new(),
+            api: Some(listener.local_addr().unwrap().to_string()),
+            stale_reads: false,
+            pki: PathBuf::new(),
+        };
+        assert!(!answers_at_api(&target).await);
+        drop(listener);
+        assert!(!answers_at_api(&target).await);
+    }
 }

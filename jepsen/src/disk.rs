@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use crate::leftovers;
 use crate::limits::DISK_BYTES;
-use crate::shell::{quietly, run, sh};
+use crate::shell::{on, quietly, run, sh};
 
 /// Bytes a second that a slow disk writes.
 const SLOW_BYTES_PER_SECOND: u64 = 1 << 20;
@@ -36,11 +36,14 @@ impl Disk {
     pub(crate) fn create(image: PathBuf, mount: &Path, name: &str) -> anyhow::Result<Disk> {
         std::fs::create_dir_all(mount)?;
         let file = File::create(&image).with_context(|| format!("cannot create {}", image.display()))?;
-        file.set_len(DISK_BYTES)?;
-        sh(&format!("mkfs.ext4 -q -F -m 0 {}", image.display()))?;
-        let device = sh(&format!("losetup -f --show {}", image.display()))?
-            .trim()
-            .to_string();
+        let made = || {
+            file.set_len(DISK_BYTES)?;
+            on("mkfs.ext4 -q -F -m 0", &image)?;
+            on("losetup -f --show", &image)
+        };
+        // Without a device, nobody would find the file again.
+        let device = made().inspect_err(|_| drop(std::fs::remove_file(&image)))?;
+        let device = device.trim().to_string();
         let cgroup = leftovers::group(name);
         let disk = Disk {
             image,
@@ -56,7 +59,7 @@ impl Disk {
     }
 
     fn attach(&self) -> anyhow::Result<()> {
-        sh(&format!("mount -t ext4 {} {}", self.device, self.mount.display())).map(drop)
+        on(&format!("mount -t ext4 {}", self.device), &self.mount).map(drop)
     }
 
     /// Takes a process into the group whose writes [`Disk::slow`] slows.
@@ -79,8 +82,8 @@ impl Disk {
         let ballast = self.ballast();
         let allocated = run("fallocate", &["-l", &bytes, &ballast.display().to_string()]);
         // That it ends because nothing is left is what is wanted.
-        let rest = format!("if=/dev/zero of={}.rest bs=4096", ballast.display());
-        let copied = sh(&format!("dd {rest}"));
+        let rest = format!("of={}.rest", ballast.display());
+        let copied = run("dd", &["if=/dev/zero", "bs=4096", &rest]);
         let left = self.available()?;
         anyhow::ensure!(
             left <= FULL_LEFT_BYTES,
@@ -91,15 +94,19 @@ impl Disk {
     }
 
     fn available(&self) -> anyhow::Result<u64> {
-        let said = sh(&format!("df --output=avail -B1 {}", self.mount.display()))?;
+        let said = on("df --output=avail -B1", &self.mount)?;
         let bytes = said.lines().last().unwrap_or_default().trim();
         bytes.parse().with_context(|| format!("df says {said:?}"))
     }
 
     pub(crate) fn free(&self) {
         let ballast = self.ballast();
-        let _ = std::fs::remove_file(ballast.with_extension("rest"));
-        let _ = std::fs::remove_file(ballast);
+        let files = [ballast.with_extension("rest"), ballast];
+        let removed = files.iter().filter(|file| std::fs::remove_file(file).is_ok()).count();
+        if removed > 0 {
+            // A loss of power soon after would bring them back, and the member would end on a disk that is called sound.
+            let _ = File::open(&self.mount).and_then(|mount| mount.sync_all());
+        }
     }
 
     fn ballast(&self) -> PathBuf {
@@ -138,14 +145,14 @@ impl Disk {
     /// # Errors
     /// The file system cannot be mounted again.
     pub(crate) fn power_on(&self) -> anyhow::Result<()> {
-        sh(&format!("umount {}", self.mount.display()))?;
+        on("umount", &self.mount)?;
         self.attach()
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        quietly(&format!("umount -l {}", self.mount.display()));
+        let _ = on("umount -l", &self.mount);
         quietly(&format!("losetup -d {}", self.device));
         let _ = std::fs::remove_dir(&self.cgroup);
         let _ = std::fs::remove_file(&self.image);

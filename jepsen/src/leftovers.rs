@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::shell::{quietly, sh};
+use crate::shell::{on, sh};
 
 const GROUPS: &str = "/sys/fs/cgroup/blkio";
 /// Of images and groups.
@@ -92,13 +92,20 @@ fn disks() -> anyhow::Result<Vec<String>> {
         }
         let mounted = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
         for mount in mounted.filter(|words| words.first() == Some(&device)) {
-            quietly(&format!("umount -l {}", mount[1]));
+            let _ = on("umount -l", Path::new(&unescaped(mount[1])));
         }
         let command = format!("losetup -d {device}");
         remove(&command, format!("disk {}", image.display()), &mut removed);
         let _ = std::fs::remove_file(image);
     }
     Ok(removed)
+}
+
+/// A path as `/proc/self/mounts` has it: spaces and the like are there by their octal numbers.
+fn unescaped(path: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .iter()
+        .fold(path.to_string(), |path, (escaped, meant)| path.replace(escaped, meant))
 }
 
 /// Whether the process it belongs to is no more. What has the number of this one is another's: this one has made nothing yet.
@@ -138,6 +145,12 @@ mod tests {
         for other in ["n1.img", "jepsen-x-n1", "jepsen-1234"] {
             assert_eq!(in_decimal(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn mounts_with_spaces_are_found() {
+        assert_eq!(unescaped("/a\\040store/n1"), "/a store/n1");
+        assert_eq!(unescaped("/store/n1"), "/store/n1");
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod leftovers;
 pub mod limits;
 mod nemesis;
 mod network;
+mod notes;
 mod record;
 mod report;
 mod run;

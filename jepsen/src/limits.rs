@@ -19,6 +19,11 @@ pub const FINAL_READS: usize = 20;
 /// Quiet time between two faults, and how long a fault lasts, in milliseconds.
 pub const QUIET_MS: std::ops::Range<u64> = 2_000..6_000;
 pub const FAULT_MS: std::ops::Range<u64> = 3_000..10_000;
+/// What a step of the schedule takes on average: both, and what it takes to make and mend a fault. Where a round of all faults
+/// does not fit into a test, the first two are shortened.
+pub const STEP: Duration = Duration::from_secs(14);
+/// For a fault to be made, whatever it waits for: some write for 90 s first.
+pub const BEGIN_TIMEOUT: Duration = Duration::from_secs(150);
 /// Operations drawn on the timeline and points in a plot; of longer tests, every n-th.
 pub const TIMELINE_OPERATIONS: usize = 6_000;
 pub const PLOT_POINTS: usize = 8_000;

@@ -1,5 +1,6 @@
 //! One test from its start to its verdict.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -13,12 +14,13 @@ use tokio::task::JoinSet;
 
 use crate::cli::TestArgs;
 use crate::client::Target;
-use crate::cluster::{Cluster, End};
-use crate::db::{Db, Member, program};
+use crate::cluster::Cluster;
+use crate::db::{Db, Kind, Member, program};
 use crate::leftovers;
 use crate::limits::HEALTHY_TIMEOUT;
-use crate::nemesis::{Fault, Nemesis, heal};
+use crate::nemesis::{Fault, Nemesis, Window, heal};
 use crate::network::Network;
+use crate::notes::Notes;
 use crate::record::Recorder;
 use crate::report::{self, Summary};
 use crate::worker::{Pace, Worker};
@@ -28,6 +30,8 @@ use crate::workload::Workload;
 pub(crate) const FINISHERS: usize = 1 << 32;
 /// How long workers may take to finish their last operation.
 const LAST_OPERATION: Duration = Duration::from_secs(20);
+/// Of a test that did not come to its end.
+const UNSEEN: &str = "nobody saw how it ended";
 /// How often a judge of processes looks at them.
 const WATCH: Duration = Duration::from_millis(100);
 
@@ -91,18 +95,7 @@ type Done<W> = (
 );
 
 async fn run<W: Workload>(args: &TestArgs) -> anyhow::Result<Done<W>> {
-    anyhow::ensure!(
-        !W::needs_api() || args.db == crate::db::Kind::Proreus,
-        "{} needs the Kubernetes API, which {} does not have",
-        args.workload.name(),
-        args.db.name()
-    );
-    anyhow::ensure!(
-        args.concurrency >= W::CLIENTS_MIN,
-        "{} needs at least {} clients: set --concurrency",
-        args.workload.name(),
-        W::CLIENTS_MIN
-    );
+    makes_sense::<W>(args)?;
     let start = Instant::now();
     match leftovers::clean() {
         Ok(removed) => removed
@@ -112,11 +105,10 @@ async fn run<W: Workload>(args: &TestArgs) -> anyhow::Result<Done<W>> {
     }
     let directory = directory(args)?;
     let cluster = Arc::new(cluster(args, &directory, start)?);
-    let begun = begun(args, &cluster);
-    report::save(&directory, &begun)?;
+    let notes = Arc::new(Notes::new(directory.clone(), begun(args, &cluster))?);
     (0..cluster.len()).try_for_each(|member| cluster.start(member))?;
     let up = cluster
-        .healthy()
+        .healthy(W::needs_api())
         .await
         .context("the cluster did not start; its logs are in the test's directory")?;
     eprintln!("{}: {} members up after {up:.1?}", directory.display(), cluster.len());
@@ -124,12 +116,13 @@ async fn run<W: Workload>(args: &TestArgs) -> anyhow::Result<Done<W>> {
     let recorder = Recorder::new(&directory.join("history.jsonl"), start)?;
     let deadline = Instant::now() + Duration::from_secs(args.time_limit);
     let workload = Arc::new(W::default());
+    let (over, until_over) = tokio::sync::watch::channel(false);
     let pace = Pace {
         seed: args.seed,
         workers: args.concurrency,
         members: cluster.len(),
         rate: args.rate,
-        deadline,
+        over: until_over,
     };
     let targets: Arc<[Target]> = (0..cluster.len())
         .map(|member| Target {
@@ -143,44 +136,85 @@ async fn run<W: Workload>(args: &TestArgs) -> anyhow::Result<Done<W>> {
         let workload = workload.clone();
         workers.spawn(async move { workload.work(worker).await });
     }
-    let watching = tokio::spawn(watch(cluster.clone()));
+    let watching = tokio::spawn(watch(cluster.clone(), notes.clone()));
     let nemesis = Nemesis {
         cluster: cluster.clone(),
         faults: args.nemesis.clone(),
         seed: args.seed,
         start,
         deadline,
+        notes: notes.clone(),
     };
-    let faults = nemesis.run().await;
+    nemesis.run().await;
     tokio::time::sleep_until(deadline.into()).await;
+    // Not before the last fault is mended, also if that was later.
+    over.send_replace(true);
     heal(&cluster).await;
-    let recovered = cluster.healthy().await;
+    let recovered = cluster.healthy(W::needs_api()).await;
     let calm_from_ns = recovered.is_ok().then(|| start.elapsed().as_nanos() as u64);
+    let mut trouble = Vec::new();
     if !W::WORKS_TO_THE_END {
-        join(&mut workers, LAST_OPERATION).await;
+        trouble.extend(join("worker", &mut workers, LAST_OPERATION).await);
     }
-    finish(&workload, &cluster, &recorder, args.seed).await?;
-    join(&mut workers, HEALTHY_TIMEOUT).await;
+    trouble.extend(finish(&workload, &cluster, &recorder, args.seed).await?);
+    trouble.extend(join("worker", &mut workers, HEALTHY_TIMEOUT).await);
     watching.abort();
     // It holds the cluster, which is taken down with the last that does.
     let _ = watching.await;
     workload.save(&directory)?;
-    let summary = Summary {
-        faults,
-        ends: cluster.ends(),
-        complaints: cluster.complaints(),
-        snapshots: cluster.snapshots_installed(),
-        refused: cluster.snapshots_refused(),
-        calm_from_ns,
-        recovered: recovered
+    trouble.extend(recorder.trouble());
+    let history = recorder.history();
+    // Written before it is judged, in case that goes wrong.
+    notes.change(|summary| {
+        summary.ends = cluster.ends();
+        summary.complaints = cluster.complaints();
+        summary.snapshots = cluster.snapshots_installed();
+        summary.refused = cluster.snapshots_refused();
+        summary.calm_from_ns = calm_from_ns;
+        summary.recovered = recovered
             .map(|time| time.as_millis() as u64)
-            .map_err(|error| format!("{error:#}")),
-        ended: true,
-        ..begun
-    };
-    // Also if judging it goes wrong.
-    report::save(&directory, &summary)?;
-    Ok((directory, summary, (workload, recorder.history())))
+            .map_err(|error| format!("{error:#}"));
+        summary.trouble.extend(trouble);
+        summary.events = Some(history.events.len() as u64);
+        summary.ended = true;
+    });
+    Ok((directory, notes.summary(), (workload, history)))
+}
+
+/// Whether a test could prove what it is asked for.
+fn makes_sense<W: Workload>(args: &TestArgs) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !W::needs_api() || args.db == Kind::Proreus,
+        "{} needs the Kubernetes API, which {} does not have",
+        args.workload.name(),
+        args.db.name()
+    );
+    anyhow::ensure!(
+        args.concurrency >= W::CLIENTS_MIN,
+        "{} needs at least {} clients: set --concurrency",
+        args.workload.name(),
+        W::CLIENTS_MIN
+    );
+    anyhow::ensure!(
+        !args.stale_reads || W::READS_STALE,
+        "--stale-reads changes nothing about {}: only register, set and lease have reads that can be stale",
+        args.workload.name()
+    );
+    for fault in &args.nemesis {
+        anyhow::ensure!(
+            fault.can_be_made_on(args.db),
+            "{} cannot be made on {}: leave it out of --nemesis",
+            fault.name(),
+            args.db.name()
+        );
+        anyhow::ensure!(
+            args.members >= fault.members_min(),
+            "{} needs at least {} members: set --members",
+            fault.name(),
+            fault.members_min()
+        );
+    }
+    Ok(())
 }
 
 /// What is known of a test before anything is done.
@@ -200,6 +234,8 @@ fn begun(args: &TestArgs, cluster: &Cluster) -> Summary {
         refused: 0,
         calm_from_ns: None,
         recovered: Err("the test did not come to its end".into()),
+        trouble: Vec::new(),
+        events: None,
         ended: false,
     }
 }
@@ -214,7 +250,21 @@ fn directory(args: &TestArgs) -> anyhow::Result<PathBuf> {
         since.as_secs()
     );
     let directory = args.store.join(name);
-    std::fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    create(&directory)
+}
+
+/// Makes a directory that nobody else has: two tests of one workload, database and seed may begin in one second.
+fn create(directory: &Path) -> anyhow::Result<PathBuf> {
+    let cannot = || {
+        format!(
+            "cannot create {}: if it is another test's, try again",
+            directory.display()
+        )
+    };
+    if let Some(store) = directory.parent() {
+        std::fs::create_dir_all(store).with_context(cannot)?;
+    }
+    std::fs::create_dir(directory).with_context(cannot)?;
     Ok(std::fs::canonicalize(directory)?)
 }
 
@@ -241,19 +291,32 @@ fn cluster(args: &TestArgs, directory: &Path, start: Instant) -> anyhow::Result<
 }
 
 /// Notices ends of processes when they happen, not when someone next looks.
-async fn watch(cluster: Arc<Cluster>) {
+async fn watch(cluster: Arc<Cluster>, notes: Arc<Notes>) {
+    let mut noted = (0, 0);
     loop {
-        cluster.watch_for_ends();
+        let (ends, complaints) = (cluster.ends(), cluster.complaints());
+        if noted != (ends.len(), complaints.len()) {
+            noted = (ends.len(), complaints.len());
+            notes.change(|summary| (summary.ends, summary.complaints) = (ends, complaints));
+        }
         tokio::time::sleep(WATCH).await;
     }
 }
 
-async fn join(workers: &mut JoinSet<()>, limit: Duration) {
-    let all = async { while workers.join_next().await.is_some() {} };
+/// Waits until all have ended; what became of those that did not, or not in order.
+async fn join(what: &str, workers: &mut JoinSet<()>, limit: Duration) -> Vec<String> {
+    let mut trouble = Vec::new();
+    let all = async {
+        while let Some(ended) = workers.join_next().await {
+            let panicked = ended.err().map(|error| format!("a {what} ended wrongly: {error}"));
+            trouble.extend(panicked);
+        }
+    };
     if tokio::time::timeout(limit, all).await.is_err() {
-        eprintln!("{} workers did not end in {limit:?}", workers.len());
-        workers.abort_all();
+        trouble.push(format!("{} {what}s did not end in {limit:?}", workers.len()));
+        workers.shutdown().await;
     }
+    trouble
 }
 
 async fn finish<W: Workload>(
@@ -261,14 +324,14 @@ async fn finish<W: Workload>(
     cluster: &Cluster,
     recorder: &Recorder<W::Call, W::Return>,
     seed: u64,
-) -> anyhow::Result<()> {
-    let deadline = Instant::now() + HEALTHY_TIMEOUT;
+) -> anyhow::Result<Vec<String>> {
+    let (_over, until_over) = tokio::sync::watch::channel(false);
     let pace = Pace {
         seed,
         workers: cluster.len(),
         members: cluster.len(),
         rate: 1000.0,
-        deadline,
+        over: until_over,
     };
     let targets: Arc<[Target]> = (0..cluster.len()).map(|member| cluster.target(member)).collect();
     let mut finishers = JoinSet::new();
@@ -281,8 +344,7 @@ async fn finish<W: Workload>(
         let workload = workload.clone();
         finishers.spawn(async move { workload.finish(worker).await });
     }
-    join(&mut finishers, HEALTHY_TIMEOUT).await;
-    Ok(())
+    Ok(join("last reader", &mut finishers, HEALTHY_TIMEOUT).await)
 }
 
 type Judged<'a, W> = &'a (Arc<W>, History<<W as Workload>::Call, <W as Workload>::Return>);
@@ -301,18 +363,19 @@ fn judge<W: Workload>(
     };
     let mut verdicts = workload.check(history, calm_from_ns)?;
     eprintln!("judged in {:.1?}", begun.elapsed());
-    verdicts.push(activity(history)?);
-    verdicts.push(faults(summary));
+    verdicts.push(activity(summary, history)?);
+    let calls = history.operations()?.into_iter().map(|op| op.invoked_ns);
+    verdicts.push(faults(summary, &calls.collect::<Vec<_>>()));
     verdicts.push(recovery(summary));
-    verdicts.push(processes(&summary.ends));
+    verdicts.push(processes(summary));
     verdicts.push(beside(summary));
     let file = File::create(directory.join("verdict.json"))?;
     serde_json::to_writer_pretty(file, &verdicts)?;
     Ok(verdicts)
 }
 
-/// A test in which nothing was answered proves nothing.
-fn activity<C: Clone, R: Clone>(history: &History<C, R>) -> anyhow::Result<Verdict> {
+/// A test in which nothing was answered proves nothing, nor does a history that is not all that happened.
+fn activity<C: Clone, R: Clone>(summary: &Summary, history: &History<C, R>) -> anyhow::Result<Verdict> {
     let operations = history.operations()?;
     let count = |wanted: fn(&checker::Outcome<R>) -> bool| operations.iter().filter(|op| wanted(&op.outcome)).count();
     let (ok, fail, info) = (count(|o| o.is_ok()), count(|o| o.is_fail()), count(|o| o.is_info()));
@@ -324,29 +387,40 @@ fn activity<C: Clone, R: Clone>(history: &History<C, R>) -> anyhow::Result<Verdi
     if ok == 0 {
         verdict.unknown("no operation was answered");
     }
+    let there = history.events.len() as u64;
+    if let Some(made) = summary.events.filter(|made| *made != there) {
+        verdict.unknown(format!("the history has {there} events, and the test made {made}"));
+    }
+    for trouble in &summary.trouble {
+        verdict.unknown(trouble.clone());
+    }
     Ok(verdict)
 }
 
-/// A test whose faults could not be made proves nothing of them.
-fn faults(summary: &Summary) -> Verdict {
+/// A test that did not make each fault it was asked for, while clients were at work, proves nothing of it. `asked`: when each
+/// operation was asked for, on the test's clock.
+fn faults(summary: &Summary, asked: &[u64]) -> Verdict {
     let mut verdict = Verdict::valid("faults");
-    let made: Vec<&str> = summary
-        .faults
-        .iter()
-        .filter(|w| w.made)
-        .map(|w| w.fault.as_str())
-        .collect();
-    verdict.note(format!("{} made: {}", made.len(), made.join(", ")));
+    let noticed = |window: &&Window| {
+        asked
+            .iter()
+            .any(|at| window.from_ns <= *at && (*at <= window.to_ns || window.open))
+    };
+    let made = summary.faults.iter().filter(|window| window.made);
+    let (made, unnoticed): (Vec<&Window>, Vec<&Window>) = made.partition(noticed);
+    let names: Vec<&str> = made.iter().map(|window| window.fault.as_str()).collect();
+    verdict.note(format!("{} made: {}", names.len(), names.join(", ")));
     for window in summary.faults.iter().filter(|window| !window.made) {
         verdict.note(format!("{} {}", window.fault, window.detail));
     }
-    let never = summary.nemesis.iter().filter(|fault| !made.contains(&fault.as_str()));
-    let never: Vec<&str> = never.map(String::as_str).collect();
-    if !never.is_empty() {
-        verdict.note(format!("never made: {}", never.join(", ")));
+    for window in unnoticed {
+        verdict.note(format!("{} was made while no client worked", window.fault));
     }
-    if made.is_empty() && !summary.nemesis.is_empty() {
-        verdict.unknown("no fault was made");
+    let never = summary.nemesis.iter().filter(|fault| !names.contains(&fault.as_str()));
+    let never: BTreeSet<&str> = never.map(String::as_str).collect();
+    if !never.is_empty() {
+        let never: Vec<&str> = never.into_iter().collect();
+        verdict.unknown(format!("never made: {}", never.join(", ")));
     }
     verdict
 }
@@ -368,10 +442,13 @@ fn recovery(summary: &Summary) -> Verdict {
 }
 
 /// No process ends by itself, unless its files were damaged or its disk fails it.
-fn processes(ends: &[End]) -> Verdict {
+fn processes(summary: &Summary) -> Verdict {
     let mut verdict = Verdict::valid("processes");
     let mut damaged = 0;
-    for end in ends {
+    if !summary.ended {
+        verdict.unknown(UNSEEN);
+    }
+    for end in &summary.ends {
         let message = format!(
             "{} ended at {:.1} s ({}): {}",
             end.member,
@@ -398,6 +475,9 @@ fn processes(ends: &[End]) -> Verdict {
 /// What the one who made the faults saw: removed members that ran on, renewed certificates that nobody was shown.
 fn beside(summary: &Summary) -> Verdict {
     let mut verdict = Verdict::valid("beside");
+    if !summary.ended {
+        verdict.unknown(UNSEEN);
+    }
     verdict.note(format!("{} snapshots installed", summary.snapshots));
     if summary.refused > 0 {
         verdict.note(format!(
@@ -487,6 +567,120 @@ pub(crate) fn check<W: Workload>(directory: &Path) -> anyhow::Result<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Workload as Workloads;
+    use crate::report::tests::{summary, window};
+    use crate::workload::{Append, Kube, Register};
+
+    #[test]
+    fn a_fault_that_was_asked_for_and_never_made_proves_nothing() {
+        let kill = || window("kill", true, 10, 20);
+        let judged = |others: Vec<Window>, asked: &[u64]| {
+            let faults_made = std::iter::once(kill()).chain(others).collect();
+            faults(&summary(&["kill", "pause"], faults_made), asked).validity
+        };
+        assert_eq!(judged(vec![window("pause", true, 30, 40)], &[15, 35]), Validity::Valid);
+        assert_eq!(judged(Vec::new(), &[15, 35]), Validity::Unknown);
+        assert_eq!(
+            judged(vec![window("pause", false, 30, 40)], &[15, 35]),
+            Validity::Unknown
+        );
+        // It was made, and nobody was there to notice.
+        assert_eq!(
+            judged(vec![window("pause", true, 30, 40)], &[15, 45]),
+            Validity::Unknown
+        );
+        assert_eq!(faults(&summary(&[], Vec::new()), &[15]).validity, Validity::Valid);
+    }
+
+    #[test]
+    fn what_would_prove_nothing_is_refused_before_anything_is_started() {
+        let sense = |arguments: &str| {
+            let args = TestArgs::of(arguments).unwrap();
+            match args.workload {
+                Workloads::Register => makes_sense::<Register>(&args),
+                Workloads::Append => makes_sense::<Append>(&args),
+                _ => makes_sense::<Kube>(&args),
+            }
+            .is_ok()
+        };
+        assert!(sense("--workload register --stale-reads"));
+        assert!(!sense("--workload append --stale-reads") && !sense("--workload kube --stale-reads"));
+        assert!(sense("--workload kube --nemesis clock,corrupt-snapshot"));
+        assert!(!sense("--workload kube --db etcd"));
+        assert!(sense("--workload append --db etcd --nemesis kill,corrupt,lag"));
+        assert!(!sense("--workload append --db etcd --nemesis kill,clock"));
+        assert!(!sense("--workload append --db etcd --nemesis corrupt-snapshot"));
+        assert!(sense("--workload append --members 1 --nemesis kill,power"));
+        assert!(!sense("--workload append --members 2 --nemesis members"));
+        assert!(!sense("--workload append --members 1 --nemesis partition"));
+    }
+
+    fn answered(events: u64) -> History<u8, u8> {
+        let mut history = History::new();
+        for _ in 0..events / 2 {
+            history.invoke(1, 0, 1);
+            history.ok(1, 0, 1);
+        }
+        history
+    }
+
+    #[test]
+    fn a_history_that_is_not_all_that_happened_proves_nothing() {
+        let judged = |events, trouble: &[&str]| {
+            let summary = Summary {
+                events,
+                trouble: trouble.iter().map(|what| (*what).to_string()).collect(),
+                ..summary(&[], Vec::new())
+            };
+            activity(&summary, &answered(4)).unwrap().validity
+        };
+        assert_eq!(judged(Some(4), &[]), Validity::Valid);
+        assert_eq!(judged(None, &[]), Validity::Valid, "a test of before");
+        assert_eq!(judged(Some(6), &[]), Validity::Unknown, "cut off at a line's end");
+        assert_eq!(judged(Some(4), &["a worker ended wrongly"]), Validity::Unknown);
+    }
+
+    #[tokio::test]
+    async fn workers_that_panic_or_hang_are_told() {
+        let mut workers = JoinSet::new();
+        workers.spawn(async {});
+        assert!(join("worker", &mut workers, Duration::from_secs(60)).await.is_empty());
+        workers.spawn(async { panic!("planted") });
+        let told = join("worker", &mut workers, Duration::from_secs(60)).await;
+        assert!(told.len() == 1 && told[0].contains("ended wrongly"), "{told:?}");
+        workers.spawn(std::future::pending());
+        let told = join("worker", &mut workers, Duration::from_millis(10)).await;
+        assert!(told.len() == 1 && told[0].contains("did not end"), "{told:?}");
+    }
+
+    #[test]
+    fn a_test_that_did_not_come_to_its_end_says_what_was_done_to_it_and_no_more() {
+        let open = Window {
+            open: true,
+            ..window("kill", true, 10, 10)
+        };
+        let mut killed = Summary {
+            ended: false,
+            ..summary(&["kill"], vec![open])
+        };
+        assert_eq!(faults(&killed, &[5, 15]).validity, Validity::Valid);
+        for verdict in [processes(&killed), beside(&killed), recovery(&killed)] {
+            assert_eq!(verdict.validity, Validity::Unknown, "{}", verdict.checker);
+        }
+        killed.complaints.push("it ran on".into());
+        assert!(beside(&killed).is_invalid());
+        let whole = summary(&[], Vec::new());
+        assert!(processes(&whole).is_valid() && beside(&whole).is_valid() && recovery(&whole).is_valid());
+    }
+
+    #[test]
+    fn no_two_tests_share_a_directory() {
+        let store = tempfile::tempdir().unwrap();
+        let directory = store.path().join("new store").join("register-etcd-1-2");
+        assert!(create(&directory).is_ok());
+        let again = format!("{:#}", create(&directory).unwrap_err());
+        assert!(again.contains("try again"), "{again}");
+    }
 
     #[test]
     fn half_a_line_is_not_read() {

@@ -1,5 +1,6 @@
 //! Running the system's own tools.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
@@ -27,7 +28,31 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Runs a program with a path as its last argument, whatever that has in it.
+///
+/// # Errors
+/// It cannot be run, or fails; with what it said.
+pub(crate) fn on(line: &str, path: &Path) -> anyhow::Result<String> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let path = path.display().to_string();
+    run(words[0], &[&words[1..], &[path.as_str()]].concat())
+}
+
 /// Runs a removal: what is not there needs none.
 pub(crate) fn quietly(line: &str) {
     let _ = sh(line);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_with_a_space_is_one_word() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("a name with spaces");
+        std::fs::write(&file, "there").unwrap();
+        assert_eq!(on("tail -c 3", &file).unwrap(), "ere");
+        assert!(on("cat", &directory.path().join("a")).is_err());
+    }
 }

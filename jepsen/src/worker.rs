@@ -1,13 +1,15 @@
 //! A worker: one logical process after another against one member, an operation at a time.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use checker::What;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::Serialize;
+use tokio::sync::watch;
 
 use crate::client::{Api, Client, Failure, Target};
 use crate::limits::OPERATION_TIMEOUT;
@@ -21,11 +23,13 @@ pub(crate) struct Worker<C, R> {
     pub(crate) process: u64,
     pub(crate) client: Client,
     pub(crate) random: StdRng,
+    /// Of other members, once they were used; new ones after any trouble.
+    others: BTreeMap<usize, Client>,
     target: Target,
     /// All members'.
     targets: Arc<[Target]>,
     recorder: Recorder<C, R>,
-    deadline: Instant,
+    over: watch::Receiver<bool>,
     /// Mean pause between two operations of this worker.
     pause: Duration,
 }
@@ -38,7 +42,8 @@ pub(crate) struct Pace {
     pub(crate) members: usize,
     /// Operations a second, of all workers together.
     pub(crate) rate: f64,
-    pub(crate) deadline: Instant,
+    /// Becomes true, or nobody's, when they are to end.
+    pub(crate) over: watch::Receiver<bool>,
 }
 
 impl<C, R> Worker<C, R>
@@ -62,10 +67,11 @@ where
             process: first as u64,
             client: target.connect()?,
             random: StdRng::seed_from_u64(pace.seed.wrapping_mul(0x9e37_79b9).wrapping_add(index as u64)),
+            others: BTreeMap::new(),
             target,
             targets,
             recorder,
-            deadline: pace.deadline,
+            over: pace.over.clone(),
             pause: Duration::from_secs_f64(pace.workers as f64 / pace.rate),
         })
     }
@@ -102,10 +108,12 @@ where
         self.sleep(time).await
     }
 
-    async fn sleep(&self, time: Duration) -> bool {
-        let wake = Instant::now() + time;
-        tokio::time::sleep_until(wake.min(self.deadline).into()).await;
-        wake < self.deadline
+    async fn sleep(&mut self, time: Duration) -> bool {
+        tokio::select! {
+            biased;
+            _ = self.over.wait_for(|over| *over) => false,
+            () = tokio::time::sleep(time) => true,
+        }
     }
 
     /// Makes an operation that writes and records it. `None` unless it was answered.
@@ -156,8 +164,25 @@ where
         self.recorder.record(self.process, What::Ok { result });
     }
 
-    /// A new connection.
+    /// A client of any member, drawn anew each time.
+    pub(crate) fn client_of_any(&mut self) -> Client {
+        let member = self.random.random_range(0..self.members);
+        if member == self.member() {
+            return self.client.clone();
+        }
+        if let Some(client) = self.others.get(&member) {
+            return client.clone();
+        }
+        let Ok(client) = self.targets[member].connect() else {
+            return self.client.clone();
+        };
+        self.others.insert(member, client.clone());
+        client
+    }
+
+    /// New connections.
     pub(crate) fn reconnect(&mut self) {
+        self.others.clear();
         if let Ok(client) = self.target.connect() {
             self.client = client;
         }

@@ -17,6 +17,9 @@ const BEFORE_ANYTHING: [&str; 4] = [
     "dns error",
 ];
 
+/// How the store's own errors begin.
+const STORE: &str = "etcdserver: ";
+
 impl From<Status> for Failure {
     fn from(status: Status) -> Failure {
         let cause = std::error::Error::source(&status)
@@ -28,11 +31,12 @@ impl From<Status> for Failure {
             | Code::NotFound
             | Code::AlreadyExists
             | Code::PermissionDenied
-            | Code::ResourceExhausted
             | Code::FailedPrecondition
-            | Code::OutOfRange
             | Code::Unimplemented
             | Code::Unauthenticated => true,
+            // The client's own library says the same, of an answer that it cannot take, or of a connection that the other side is
+            // tired of: that may be after the effect.
+            Code::ResourceExhausted | Code::OutOfRange => status.message().starts_with(STORE),
             Code::Unavailable => BEFORE_ANYTHING.iter().any(|known| text.contains(known)),
             _ => false,
         };
@@ -57,12 +61,20 @@ mod tests {
             Status::cancelled(""),
             Status::unknown("transport error"),
             Status::internal("stream reset"),
+            Status::resource_exhausted("h2 protocol error: enhance your calm"),
+            Status::out_of_range("Error, decoded message length too large: found 70 bytes, the limit is: 64 bytes"),
         ];
         for status in unknown {
             assert!(
                 matches!(Failure::from(status.clone()), Failure::Unknown(_)),
                 "{status:?}"
             );
+        }
+        for status in [
+            Status::resource_exhausted("etcdserver: mvcc: database space exceeded"),
+            Status::out_of_range("etcdserver: mvcc: required revision has been compacted"),
+        ] {
+            assert!(matches!(Failure::from(status), Failure::Definite(_)));
         }
         assert!(matches!(
             Failure::from(Status::invalid_argument("x")),

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use rand::RngExt;
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, index};
 
 use crate::cluster::Cluster;
 
 /// Bits flipped at a time.
 const FLIPS: usize = 8;
-/// Files up to this size are left alone.
+/// Files with no more than this in them are left alone.
 const SMALL_BYTES: u64 = 256;
 
 pub(super) fn flip(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
@@ -24,6 +24,11 @@ pub(super) fn flip(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<Str
         .into_iter()
         .find(|member| cluster.is_damaged(*member))
         .unwrap_or(any);
+    anyhow::ensure!(
+        !cluster.refuses(victim),
+        "{} refuses to run since its files were damaged, and reads no more of them",
+        cluster.name(victim)
+    );
     cluster.kill(victim);
     cluster.damage(victim);
     let what = flip_below(&cluster.db.data(victim), random)?;
@@ -47,12 +52,21 @@ pub(super) fn flip_below(directory: &Path, random: &mut StdRng) -> anyhow::Resul
     // Flips in the small files that only name others are soon told; those in data are what a member must not overlook.
     files.retain(|file| file.metadata().is_ok_and(|data| data.len() > SMALL_BYTES));
     files.sort();
-    let file = choose(&files, random).context("there are no files")?;
-    let mut open = OpenOptions::new().read(true).write(true).open(file)?;
-    // Files are filled ahead with zeroes: a flip far behind what was written would tell nothing.
-    let len = written(&mut open)?;
-    for _ in 0..FLIPS {
-        let (at, bit) = (random.random_range(0..len), random.random_range(0..8));
+    let (file, mut open, len) = loop {
+        let file = choose(&files, random)
+            .context("there are no files with anything in them")?
+            .clone();
+        let mut open = OpenOptions::new().read(true).write(true).open(&file)?;
+        // Files are filled ahead with zeroes: a flip far behind what was written would tell nothing.
+        let len = written(&mut open)?;
+        if len > SMALL_BYTES {
+            break (file, open, len);
+        }
+        files.retain(|other| *other != file);
+    };
+    // No bit twice: it would be as it was.
+    for place in index::sample(random, usize::try_from(len * 8)?, FLIPS) {
+        let (at, bit) = (place as u64 / 8, place % 8);
         let mut byte = [0];
         open.seek(SeekFrom::Start(at))?;
         open.read_exact(&mut byte)?;
@@ -60,7 +74,7 @@ pub(super) fn flip_below(directory: &Path, random: &mut StdRng) -> anyhow::Resul
         open.write_all(&[byte[0] ^ (1 << bit)])?;
     }
     open.sync_all()?;
-    let name = file.strip_prefix(directory).unwrap_or(file);
+    let name = file.strip_prefix(directory).unwrap_or(&file);
     Ok(format!("{FLIPS} bits in the first {len} bytes of {}", name.display()))
 }
 
@@ -91,9 +105,40 @@ fn list(directory: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Bytes up to the last one that is not zero; at least one.
+/// Bytes up to the last one that is not zero.
 fn written(file: &mut std::fs::File) -> anyhow::Result<u64> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
-    Ok(bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0) as u64 + 1)
+    Ok(bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last as u64 + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn as_many_bits_flip_as_are_told_and_never_in_what_is_only_zeroes() {
+        let directory = tempfile::tempdir().unwrap();
+        let (full, empty) = (directory.path().join("000001.log"), directory.path().join("0.tmp"));
+        let before = vec![7; 300];
+        for seed in 0..200 {
+            // Filled ahead; the other one with nothing else.
+            let mut written = before.clone();
+            written.resize(4096, 0);
+            std::fs::write(&full, &written).unwrap();
+            std::fs::write(&empty, vec![0; 1 << 20]).unwrap();
+            flip_below(directory.path(), &mut StdRng::seed_from_u64(seed)).unwrap();
+            let after = std::fs::read(&full).unwrap();
+            let flipped: u32 = written.iter().zip(&after).map(|(a, b)| (a ^ b).count_ones()).sum();
+            assert_eq!((flipped as usize, after.len()), (FLIPS, written.len()), "seed {seed}");
+            assert!(after[300..].iter().all(|byte| *byte == 0));
+        }
+        std::fs::write(&full, vec![0; 4096]).unwrap();
+        assert!(flip_below(directory.path(), &mut StdRng::seed_from_u64(1)).is_err());
+    }
 }

@@ -9,10 +9,11 @@ use nix::sys::signal::Signal;
 use proto::etcd::etcdserverpb::{CompactionRequest, DefragmentRequest, MoveLeaderRequest, StatusRequest};
 use rand::RngExt;
 use rand::rngs::StdRng;
-use rand::seq::{IndexedRandom, SliceRandom};
+use rand::seq::SliceRandom;
 
 use super::{certificates, corrupt, lag, members, spoil};
 use crate::cluster::Cluster;
+use crate::db::Kind;
 
 /// Packets of a hundred that a lossy network drops.
 const LOSS_PERCENT: u32 = 20;
@@ -100,6 +101,20 @@ impl Fault {
     /// Whether members need disks of their own.
     pub(crate) fn needs_disks(self) -> bool {
         matches!(self, Fault::Full | Fault::Slow | Fault::Power)
+    }
+
+    /// Whether it is more than nothing there: etcd does not ask libc for the time, and proreus's names of snapshots are known.
+    pub(crate) fn can_be_made_on(self, db: Kind) -> bool {
+        db == Kind::Proreus || !matches!(self, Fault::Clock | Fault::CorruptSnapshot)
+    }
+
+    /// With fewer members it cannot be made.
+    pub(crate) fn members_min(self) -> u8 {
+        match self {
+            Fault::Members | Fault::Resize | Fault::Lag | Fault::CorruptSnapshot => 3,
+            Fault::Partition | Fault::Loss | Fault::Delay | Fault::MoveLeader => 2,
+            _ => 1,
+        }
     }
 
     /// Whether both may be broken at the same time.
@@ -330,10 +345,9 @@ fn ring(len: usize) -> Vec<(usize, usize)> {
 }
 
 async fn restart_all(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
-    let mut members: Vec<usize> = (0..cluster.len())
-        .filter(|member| cluster.is_running(*member))
-        .collect();
+    let mut members: Vec<usize> = (0..cluster.len()).collect();
     members.shuffle(random);
+    members.retain(|member| cluster.is_running(*member));
     let mut slow = Vec::new();
     for member in &members {
         if !cluster.stop(*member).await {
@@ -357,11 +371,11 @@ async fn restart_all(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<S
 }
 
 async fn move_leader(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
+    let mut members: Vec<usize> = (0..cluster.len()).collect();
+    members.shuffle(random);
     let leader = cluster.leader().await.ok_or_else(|| anyhow::anyhow!("nobody leads"))?;
-    let others: Vec<usize> = (0..cluster.len()).filter(|member| *member != leader).collect();
-    let to = *others
-        .choose(random)
-        .ok_or_else(|| anyhow::anyhow!("there is only one member"))?;
+    let to = members.into_iter().find(|member| *member != leader);
+    let to = to.ok_or_else(|| anyhow::anyhow!("there is only one member"))?;
     let work = async {
         let status = cluster
             .target(to)

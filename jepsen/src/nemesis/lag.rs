@@ -39,16 +39,15 @@ pub(super) async fn leave(
     random: &mut StdRng,
     may_be_taken: impl Fn(usize) -> bool,
 ) -> anyhow::Result<usize> {
-    let mut running: Vec<usize> = (0..cluster.len())
-        .filter(|member| cluster.is_running(*member))
-        .collect();
+    let mut running: Vec<usize> = (0..cluster.len()).collect();
+    running.shuffle(random);
+    running.retain(|member| cluster.is_running(*member));
     anyhow::ensure!(
         running.len() > cluster.len() / 2 + 1,
         "{} of {} members run: one less is no majority",
         running.len(),
         cluster.len()
     );
-    running.shuffle(random);
     let member = running.iter().copied().find(|member| may_be_taken(*member));
     let member = member.context("the one to be left behind does not run")?;
     let through = running.into_iter().find(|other| *other != member);

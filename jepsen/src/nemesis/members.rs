@@ -10,7 +10,7 @@ use anyhow::Context;
 use proto::etcd::etcdserverpb::{Member, MemberAddRequest, MemberListRequest, MemberRemoveRequest};
 use rand::RngExt;
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
+use rand::seq::SliceRandom;
 
 use crate::cluster::Cluster;
 
@@ -42,7 +42,7 @@ async fn find(cluster: &Cluster, through: usize, member: usize) -> anyhow::Resul
 
 /// Removes members until a smaller odd number is left.
 pub(super) async fn shrink(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
-    anyhow::ensure!(cluster.len() > 2, "two members cannot lose one");
+    anyhow::ensure!(cluster.len() > 2, "a cluster of {} cannot lose a member", cluster.len());
     let left = 2 * random.random_range(0..(cluster.len() - 1) / 2) + 1;
     let mut told = Vec::new();
     while (0..cluster.len())
@@ -57,17 +57,15 @@ pub(super) async fn shrink(cluster: &Cluster, random: &mut StdRng) -> anyhow::Re
 
 /// Removes one, which may be down by then.
 pub(super) async fn remove(cluster: &Cluster, random: &mut StdRng, down: f64) -> anyhow::Result<String> {
-    anyhow::ensure!(cluster.len() > 2, "two members cannot lose one");
-    let leader = cluster
-        .leader()
-        .await
-        .filter(|leader| *leader > 0 && cluster.removed(*leader).is_none() && random.random_bool(0.5));
-    let there: Vec<usize> = (1..cluster.len())
-        .filter(|member| cluster.removed(*member).is_none())
-        .collect();
-    let chosen = leader.or_else(|| there.choose(random).copied());
+    anyhow::ensure!(cluster.len() > 2, "a cluster of {} cannot lose a member", cluster.len());
+    // All is drawn before anything is asked.
+    let mut others: Vec<usize> = (1..cluster.len()).collect();
+    others.shuffle(random);
+    let (led, down) = (random.random_bool(0.5), random.random_bool(down));
+    let leader = cluster.leader().await.filter(|leader| led && *leader > 0);
+    let mut there = leader.into_iter().chain(others);
+    let chosen = there.find(|member| cluster.removed(*member).is_none());
     let member = chosen.context("only the first member is left")?;
-    let down = random.random_bool(down);
     let id = find(cluster, 0, member).await?.context("it is not a member")?;
     cluster.remove(member, id);
     if down {

@@ -1,23 +1,27 @@
 //! Faults on a seeded schedule: a quiet time, then one fault or two at once for a while, again and again.
+//!
+//! Clients work until the last fault is mended, so that no fault is made where nobody would notice.
 
 mod certificates;
 mod corrupt;
 mod fault;
 mod lag;
 pub(crate) mod members;
+mod schedule;
 mod spoil;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use fault::Fault;
 
 use crate::cluster::Cluster;
-use crate::limits::{FAULT_MS, QUIET_MS};
+use crate::limits::BEGIN_TIMEOUT;
+use crate::notes::Notes;
+use crate::report::Summary;
+use schedule::Schedule;
 
 /// One fault while it lasted, on the test's clock.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -28,6 +32,9 @@ pub(crate) struct Window {
     pub(crate) detail: String,
     pub(crate) from_ns: u64,
     pub(crate) to_ns: u64,
+    /// It was not mended by the time this was written: it lasted longer.
+    #[serde(default)]
+    pub(crate) open: bool,
 }
 
 pub(crate) struct Nemesis {
@@ -36,26 +43,24 @@ pub(crate) struct Nemesis {
     pub(crate) seed: u64,
     pub(crate) start: Instant,
     pub(crate) deadline: Instant,
+    pub(crate) notes: Arc<Notes>,
 }
 
 impl Nemesis {
-    /// Breaks and mends until the deadline.
-    pub(crate) async fn run(self) -> Vec<Window> {
-        let mut random = StdRng::seed_from_u64(self.seed);
-        let mut windows = Vec::new();
-        while !self.faults.is_empty() {
-            if !self.sleep(Duration::from_millis(random.random_range(QUIET_MS))).await {
+    /// Breaks and mends until the deadline. A fault that was begun by then is made, lasts its shortest time and is mended.
+    pub(crate) async fn run(self) {
+        let time = self.deadline.saturating_duration_since(Instant::now());
+        let schedule = Schedule::new(self.seed, &self.faults, time);
+        let room = schedule.room();
+        for step in schedule {
+            if !self.sleep(step.quiet, room).await {
                 break;
             }
-            let mut chosen = vec![self.faults[random.random_range(0..self.faults.len())]];
-            let second = self.faults[random.random_range(0..self.faults.len())];
-            if random.random_bool(0.25) && chosen[0].mixes_with(second) {
-                chosen.push(second);
-            }
-            let from_ns = self.start.elapsed().as_nanos() as u64;
+            let from_ns = self.now_ns();
             let mut begun = Vec::new();
-            for fault in chosen {
-                let detail = fault.begin(&self.cluster, &mut random).await;
+            for (fault, mut random) in step.faults {
+                let begin = tokio::time::timeout(BEGIN_TIMEOUT, fault.begin(&self.cluster, &mut random)).await;
+                let detail = begin.unwrap_or_else(|_| Err(anyhow::anyhow!("not in {BEGIN_TIMEOUT:?}")));
                 let made = detail.is_ok();
                 let detail = detail.unwrap_or_else(|error| format!("could not be made: {error:#}"));
                 eprintln!(
@@ -63,34 +68,44 @@ impl Nemesis {
                     self.start.elapsed().as_secs_f64(),
                     fault.name()
                 );
-                begun.push((fault, made, detail));
-            }
-            let lasts = Duration::from_millis(random.random_range(FAULT_MS));
-            let go_on = self.sleep(lasts).await;
-            for (fault, made, detail) in begun {
-                if let Err(error) = fault.end(&self.cluster).await {
-                    eprintln!("{}: could not be mended: {error:#}", fault.name());
-                }
-                let to_ns = self.start.elapsed().as_nanos() as u64;
-                windows.push(Window {
+                let window = Window {
                     fault: fault.name(),
                     made,
                     detail,
                     from_ns,
-                    to_ns,
+                    to_ns: self.now_ns(),
+                    open: true,
+                };
+                let note = |summary: &mut Summary| {
+                    summary.faults.push(window);
+                    summary.faults.len() - 1
+                };
+                begun.push((fault, self.notes.change(note)));
+            }
+            let wake = (Instant::now() + step.lasts).min(self.deadline.max(Instant::now() + room));
+            tokio::time::sleep_until(wake.into()).await;
+            for (fault, at) in begun {
+                if let Err(error) = fault.end(&self.cluster).await {
+                    eprintln!("{}: could not be mended: {error:#}", fault.name());
+                }
+                let to_ns = self.now_ns();
+                self.notes.change(|summary| {
+                    summary.faults[at].to_ns = to_ns;
+                    summary.faults[at].open = false;
                 });
             }
-            if !go_on {
-                break;
-            }
         }
-        windows
     }
 
-    async fn sleep(&self, time: Duration) -> bool {
+    fn now_ns(&self) -> u64 {
+        self.start.elapsed().as_nanos() as u64
+    }
+
+    /// Waits so long; false if less than `room` is left after it.
+    async fn sleep(&self, time: Duration, room: Duration) -> bool {
         let wake = Instant::now() + time;
         tokio::time::sleep_until(wake.min(self.deadline).into()).await;
-        wake < self.deadline
+        wake + room < self.deadline
     }
 }
 

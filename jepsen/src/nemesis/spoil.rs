@@ -39,11 +39,12 @@ enum End {
 
 /// Has a member lag until it needs a snapshot, and damages what comes.
 pub(super) async fn spoil(cluster: &Cluster, random: &mut StdRng) -> anyhow::Result<String> {
+    let sent = random.random_bool(0.5);
     let damaged = (0..cluster.len()).find(|member| cluster.is_damaged(*member));
     let leader = cluster.leader().await;
     // The sender is whoever leads: it can only be damaged if nobody else is.
     let end = match damaged {
-        None if random.random_bool(0.5) => End::Sent,
+        None if sent => End::Sent,
         Some(damaged) if leader == Some(damaged) => End::Sent,
         _ => End::Received,
     };

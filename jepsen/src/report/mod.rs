@@ -39,6 +39,12 @@ pub(crate) struct Summary {
     pub(crate) calm_from_ns: Option<u64>,
     /// Milliseconds until all members answered after the faults were healed, or why they did not.
     pub(crate) recovered: Result<u64, String>,
+    /// What went wrong in the harness itself: its history is not all that happened.
+    #[serde(default)]
+    pub(crate) trouble: Vec<String>,
+    /// Events of the history; unknown of tests that did not come to their end, and of old ones.
+    #[serde(default)]
+    pub(crate) events: Option<u64>,
     /// Whether the test came to its end. It is written at the start, too, so that what a killed one left can be judged.
     #[serde(default = "came_to_its_end")]
     pub(crate) ended: bool,
@@ -49,15 +55,14 @@ fn came_to_its_end() -> bool {
     true
 }
 
-/// Writes what a test was, or is going to be.
+/// Writes what a test was, or is going to be; all of it or nothing.
 ///
 /// # Errors
 /// The file cannot be written.
 pub(crate) fn save(directory: &Path, summary: &Summary) -> anyhow::Result<()> {
-    Ok(std::fs::write(
-        directory.join("test.json"),
-        serde_json::to_vec_pretty(summary)?,
-    )?)
+    let (path, new) = (directory.join("test.json"), directory.join("test.json.new"));
+    std::fs::write(&new, serde_json::to_vec_pretty(summary)?)?;
+    Ok(std::fs::rename(new, path)?)
 }
 
 /// An operation as plots and the timeline show it.
@@ -191,4 +196,62 @@ fn page(summary: &Summary, verdicts: &[Verdict]) -> String {
     }
     html.push_str("</table>");
     html
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn summary(nemesis: &[&str], faults: Vec<Window>) -> Summary {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_string()).collect();
+        Summary {
+            workload: "register".into(),
+            db: "proreus".into(),
+            version: "v".into(),
+            command: String::new(),
+            members: 3,
+            seconds: 60,
+            nemesis: owned(nemesis),
+            faults,
+            ends: Vec::new(),
+            complaints: Vec::new(),
+            snapshots: 0,
+            refused: 0,
+            calm_from_ns: Some(100),
+            recovered: Ok(1),
+            trouble: Vec::new(),
+            events: None,
+            ended: true,
+        }
+    }
+
+    pub(crate) fn window(fault: &str, made: bool, from_ns: u64, to_ns: u64) -> Window {
+        Window {
+            fault: fault.into(),
+            made,
+            detail: "n1".into(),
+            from_ns,
+            to_ns,
+            open: false,
+        }
+    }
+
+    #[test]
+    fn a_test_of_before_is_still_read() {
+        let mut old = serde_json::to_value(summary(&["kill"], vec![window("kill", true, 1, 2)])).unwrap();
+        for field in [
+            "trouble",
+            "events",
+            "complaints",
+            "snapshots",
+            "refused",
+            "calm_from_ns",
+            "ended",
+        ] {
+            old.as_object_mut().unwrap().remove(field);
+        }
+        old["faults"][0].as_object_mut().unwrap().remove("open");
+        let read: Summary = serde_json::from_value(old).unwrap();
+        assert!(read.ended && read.events.is_none() && !read.faults[0].open);
+    }
 }

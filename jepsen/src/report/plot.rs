@@ -36,7 +36,7 @@ impl Frame {
         );
         let mut frame = Frame { svg, seconds };
         let mut before = None;
-        for window in faults {
+        for window in faults.iter().filter(|window| window.made) {
             // Two faults that began together have their names one below the other.
             let together = before.replace(window.from_ns) == Some(window.from_ns);
             frame.shade(window, if together { LABEL } else { 0.0 });

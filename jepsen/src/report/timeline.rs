@@ -12,7 +12,8 @@ const SECOND: f64 = 60.0;
 const ROW: usize = 14;
 
 pub(super) fn page(points: &[Point], faults: &[Window]) -> String {
-    let shown: Vec<&Point> = points.iter().take(TIMELINE_OPERATIONS).collect();
+    let each = points.len().div_ceil(TIMELINE_OPERATIONS).max(1);
+    let shown: Vec<&Point> = points.iter().step_by(each).collect();
     let mut rows: BTreeMap<u64, usize> = BTreeMap::new();
     for point in &shown {
         let row = rows.len();
@@ -25,7 +26,7 @@ pub(super) fn page(points: &[Point], faults: &[Window]) -> String {
     );
     let _ = write!(html, "<p>{} of {} operations</p>", shown.len(), points.len());
     let left = |ns: u64| ns as f64 / 1e9 * SECOND;
-    for window in faults {
+    for window in faults.iter().filter(|window| window.made) {
         let (from, height) = (left(window.from_ns), rows.len() * ROW + 20);
         let title = escape(&format!("{}: {}", window.fault, window.detail));
         let width = left(window.to_ns) - from;
@@ -47,4 +48,27 @@ pub(super) fn page(points: &[Point], faults: &[Window]) -> String {
         );
     }
     html
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Ending;
+    use crate::report::tests::window;
+
+    #[test]
+    fn a_long_test_is_shown_to_its_end_and_only_faults_that_were_made() {
+        let point = |number: usize| Point {
+            process: 1,
+            from_ns: number as u64,
+            to_ns: number as u64 + 1,
+            outcome: Ending::Ok,
+            text: format!("operation {number}."),
+        };
+        let points: Vec<Point> = (0..=2 * TIMELINE_OPERATIONS).map(point).collect();
+        let page = page(&points, &[window("kill", true, 1, 2), window("pause", false, 1, 2)]);
+        let last = format!("operation {}.", 2 * TIMELINE_OPERATIONS);
+        assert!(page.contains("operation 0.") && page.contains(&last) && !page.contains("operation 1."));
+        assert!(page.contains("kill: n1") && !page.contains("pause: n1"));
+    }
 }

@@ -1,4 +1,5 @@
-//! Leases with one key each: granted, renewed for a while, then revoked or left to expire, and looked at all the time.
+//! Leases with one key each: granted, renewed for a while, then revoked or left to expire, and looked at all the time
+//! through any member.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -17,6 +18,8 @@ const TTL_S: i64 = 3;
 const FIRST: i64 = 1_000;
 /// How late an expiry may be once nothing is broken: twice what a change of leaders adds, and what a busy machine takes.
 const SLACK: Duration = Duration::from_secs(10);
+/// Looks at a lease that was gone.
+const LOOKS_AFTER: usize = 3;
 /// Leases that are looked at in the end, from the newest on.
 const LAST_LOOKS: i64 = 500;
 
@@ -35,6 +38,8 @@ impl Default for Lease {
 impl Workload for Lease {
     type Call = Call;
     type Return = Return;
+
+    const READS_STALE: bool = true;
 
     async fn work(&self, mut worker: Worker<Call, Return>) {
         while worker.next().await {
@@ -71,8 +76,10 @@ impl Workload for Lease {
                     return;
                 }
             }
-            // It must stay gone.
-            probe(&mut worker, lease).await;
+            // It must stay gone, wherever one looks.
+            for _ in 0..LOOKS_AFTER {
+                probe(&mut worker, lease).await;
+            }
         }
     }
 
@@ -105,8 +112,9 @@ fn name(lease: i64) -> String {
     format!("lease/{lease}")
 }
 
+/// Looks through any member: what one says to have gone must not be there at another.
 async fn probe(worker: &mut Worker<Call, Return>, lease: i64) -> Option<Return> {
-    let mut client = worker.client.clone();
+    let mut client = worker.client_of_any();
     let look = async move {
         let answer = client.range(kv::get(&name(lease))).await?;
         Ok(Return::Present(!answer.kvs.is_empty()))

@@ -17,6 +17,7 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use anyhow::Context;
 use checker::{History, Verdict};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -73,6 +74,9 @@ pub(crate) trait Workload: Default + Send + Sync + 'static {
     /// Workers go on until the last reads have been made.
     const WORKS_TO_THE_END: bool = false;
 
+    /// Whether it has reads that `--stale-reads` makes from one member's own state.
+    const READS_STALE: bool = false;
+
     /// With fewer clients nothing would be tried.
     const CLIENTS_MIN: usize = 1;
 
@@ -80,6 +84,13 @@ pub(crate) trait Workload: Default + Send + Sync + 'static {
     fn needs_api() -> bool {
         false
     }
+}
+
+/// Reads what [`Workload::save`] wrote as JSON.
+pub(crate) fn read_json<T: DeserializeOwned>(directory: &Path, name: &str) -> anyhow::Result<T> {
+    let path = directory.join(name);
+    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&bytes).with_context(|| format!("{} is not valid", path.display()))
 }
 
 /// Keys that are used for a while and then left for new ones, so that no key's history grows too long to judge.

@@ -40,6 +40,8 @@ impl Workload for Register {
     type Call = On;
     type Return = Return;
 
+    const READS_STALE: bool = true;
+
     async fn work(&self, mut worker: Worker<On, Return>) {
         while worker.next().await {
             let key = self.keys.next(&mut worker.random);

@@ -22,6 +22,8 @@ impl Workload for Set {
     type Call = Call;
     type Return = Return;
 
+    const READS_STALE: bool = true;
+
     async fn work(&self, mut worker: Worker<Call, Return>) {
         while worker.next().await {
             let mut client = worker.client.clone();

@@ -100,7 +100,7 @@ impl Workload for Watch {
     }
 
     fn load(&self, directory: &Path) -> anyhow::Result<()> {
-        *self.seen() = serde_json::from_slice(&std::fs::read(directory.join("watches.json"))?)?;
+        *self.seen() = super::read_json(directory, "watches.json")?;
         Ok(())
     }
 }

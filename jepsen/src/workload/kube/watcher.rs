@@ -1,11 +1,13 @@
 //! One watcher for each member, resuming where its stream broke. What it was told goes into the history:
 //!
-//! - an event that shows an object, and one that tells of a deletion, as a `Get` that was answered with that;
+//! - an event that shows an object as a `Get` that was answered with that;
+//! - one that tells of a deletion as a `Delete` of that uid that was answered (once it was a `Get` that found nothing);
 //! - a bookmark as a `Get` of no name;
 //! - the list that it begins with, or begins again with after a compaction, as any other `List`.
 //!
 //! An event tells of a moment that may be long over: to the judge of objects it is a read that began with the test. What
-//! watches promise beyond that is judged here: each tells every version once, in order, and leaves out no acknowledged write.
+//! watches promise beyond that is judged here: each tells every version once, in order, leaves out no acknowledged write, and tells of no
+//! deletion that nobody asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -117,7 +119,7 @@ fn told(event: &Value) -> Option<(Call, Return)> {
     let key = state.key.clone();
     match event["type"].as_str()? {
         "ADDED" | "MODIFIED" => Some((Call::Get { key }, answer(vec![state]))),
-        "DELETED" => Some((Call::Get { key }, answer(Vec::new()))),
+        "DELETED" => Some((Call::Delete { key, uid: state.uid }, answer(Vec::new()))),
         "BOOKMARK" => Some((Call::Get { key: String::new() }, answer(Vec::new()))),
         _ => None,
     }
@@ -205,6 +207,7 @@ pub(super) fn check(operations: &[Op]) -> Verdict {
             }
         }
     }
+    deleted(operations, &mut verdict);
     behind(operations, &spans, &mut verdict);
     verdict.note(format!("{events} events told to {watchers} watchers"));
     if events == 0 {
@@ -213,20 +216,64 @@ pub(super) fn check(operations: &[Op]) -> Verdict {
     verdict
 }
 
-/// In the end, the watcher of every member that answers has been told what all the last lists show.
+/// Every deletion that a watcher is told of was asked for before, and may have been made: an object, which its uid names, goes
+/// once. Old histories have no uid: of a key, no more deletions are told than were asked for.
+fn deleted(operations: &[Op], verdict: &mut Verdict) {
+    // What went at which version, and when that was first told.
+    let mut told: BTreeMap<(&str, Option<&str>), BTreeMap<u64, u64>> = BTreeMap::new();
+    for op in operations.iter().filter(|op| is_watcher(op)) {
+        let Some(answer) = op.outcome.result() else { continue };
+        let what = match &op.call {
+            Call::Delete { key, uid } => (key.as_str(), Some(uid.as_str())),
+            Call::Get { key } if !key.is_empty() && answer.objects.is_empty() => (key.as_str(), None),
+            _ => continue,
+        };
+        let versions = told.entry(what).or_default();
+        versions
+            .entry(answer.resource_version.unwrap_or(0))
+            .or_insert(op.invoked);
+    }
+    let asked = operations.iter().filter(|op| !is_watcher(op) && !op.outcome.is_fail());
+    let asked: Vec<&Op> = asked.filter(|op| matches!(op.call, Call::Delete { .. })).collect();
+    for ((key, uid), versions) in told {
+        let mine = |op: &&&Op| matches!(&op.call, Call::Delete { key: of, uid: id } if of == key && uid.is_none_or(|uid| uid == id));
+        for (at, (version, first)) in versions.iter().enumerate() {
+            let asked = asked.iter().filter(mine).filter(|op| op.invoked < *first).count();
+            let may_go = if uid.is_some() { asked.min(1) } else { asked };
+            if at >= may_go {
+                let message = format!(
+                    "a watcher was told that {key} ({uid:?}) went at {version}, and nobody can have deleted it"
+                );
+                verdict.broken(Anomaly::new("invented-deletion", message, [*first]));
+            }
+        }
+    }
+}
+
+/// In the end, the watcher of every member that runs has been told what all the last lists show. A member that ran and could not be
+/// listed from leaves that unproven.
 fn behind(operations: &[Op], spans: &[Span], verdict: &mut Verdict) {
     let finishers = FINISHERS as u64..WATCHERS;
+    let mut asked: BTreeSet<u64> = BTreeSet::new();
     let mut last: BTreeMap<u64, u64> = BTreeMap::new();
     for op in operations.iter().filter(|op| finishers.contains(&op.process)) {
+        let member = op.process - finishers.start;
+        asked.insert(member);
         let Some(answer) = op.outcome.result() else { continue };
         let newest = answer.objects.iter().map(|object| object.resource_version).max();
-        last.insert(op.process - finishers.start, newest.unwrap_or(0));
+        last.insert(member, newest.unwrap_or(0));
+    }
+    for member in asked.iter().filter(|member| !last.contains_key(member)) {
+        verdict.unknown(format!("member {member} ran in the end and gave no last list"));
     }
     // They need not show the same: a write of unknown outcome may have come between.
     let Some(target) = last.values().min().copied() else {
+        verdict.unknown("no member gave a last list");
         return;
     };
-    let mut reached: BTreeMap<u64, u64> = BTreeMap::new();
+    // Also of those that were never told anything.
+    let watchers = operations.iter().filter(|op| is_watcher(op));
+    let mut reached: BTreeMap<u64, u64> = watchers.map(|op| (op.process - WATCHERS, 0)).collect();
     for span in spans {
         let to = reached.entry(span.process - WATCHERS).or_default();
         *to = span.to.max(*to);
@@ -250,6 +297,13 @@ mod tests {
 
     fn get(key: &str) -> Call {
         Call::Get { key: key.into() }
+    }
+
+    fn delete(key: &str, uid: &str) -> Call {
+        Call::Delete {
+            key: key.into(),
+            uid: uid.into(),
+        }
     }
 
     fn state(version: u64, value: &str) -> Return {
@@ -308,6 +362,43 @@ mod tests {
         )
     }
 
+    /// The watcher at the first member was told all, and then each member was asked for its last list.
+    fn listed_last(last: &[(u64, Option<Return>)], silent_watcher: bool) -> Verdict {
+        let mut history: History<Call, Return> = History::new();
+        for (call, answer) in [(Call::List, at(4)), event(5)] {
+            history.invoke(WATCHERS, 0, call);
+            history.ok(WATCHERS, 0, answer);
+        }
+        if silent_watcher {
+            history.invoke(WATCHERS + 1, 0, Call::List);
+            history.fail(WATCHERS + 1, 0, "no connection");
+        }
+        for (member, answer) in last {
+            let process = FINISHERS as u64 + member;
+            history.invoke(process, 0, Call::List);
+            match answer {
+                Some(answer) => history.ok(process, 0, answer.clone()),
+                None => history.fail(process, 0, "no connection"),
+            };
+        }
+        check(&history.operations().unwrap())
+    }
+
+    #[test]
+    fn a_member_that_runs_and_cannot_be_listed_from_proves_nothing() {
+        let five = || Some(state(5, "v5"));
+        assert!(listed_last(&[(0, five()), (1, five())], false).is_valid());
+        assert_eq!(
+            listed_last(&[(0, five()), (1, None)], false).validity,
+            Validity::Unknown
+        );
+        assert_eq!(listed_last(&[(0, None), (1, None)], false).validity, Validity::Unknown);
+        assert_eq!(listed_last(&[], false).validity, Validity::Unknown);
+        // Nobody was asked for the list of a member that did not run.
+        assert!(listed_last(&[(0, five())], true).is_valid());
+        assert!(listed_last(&[(0, five()), (1, five())], true).has("not-delivered"));
+    }
+
     fn event(version: u64) -> (Call, Return) {
         (get("a"), state(version, &format!("v{version}")))
     }
@@ -336,12 +427,56 @@ mod tests {
         );
     }
 
+    /// What the watchers at two members were told, if a deletion of `u` ended so, or was never asked for.
+    fn deleted_as(ended: Option<Option<bool>>, told: &[(u64, Call, u64)]) -> Verdict {
+        let mut history: History<Call, Return> = History::new();
+        if let Some(ended) = ended {
+            history.invoke(1, 0, delete("a", "u"));
+            match ended {
+                Some(true) => history.ok(1, 0, Return::default()),
+                Some(false) => history.fail(1, 0, "409: it is another one"),
+                None => history.info(1, 0, "timeout"),
+            };
+        }
+        for (member, call, version) in told {
+            history.invoke(WATCHERS + member, 0, call.clone());
+            history.ok(WATCHERS + member, 0, at(*version));
+        }
+        let operations = history.operations().unwrap();
+        let observed = as_observations(&operations);
+        assert!(
+            observed.iter().all(|op| op.process < WATCHERS),
+            "deletions told are no deletions made"
+        );
+        let mut verdict = Verdict::valid("kube-watch");
+        deleted(&operations, &mut verdict);
+        verdict
+    }
+
+    #[test]
+    fn a_deletion_that_nobody_asked_for_is_found() {
+        let both = |uid: &str| [(0, delete("a", uid), 8), (1, delete("a", uid), 8)];
+        for ended in [Some(true), None] {
+            assert!(deleted_as(Some(ended), &both("u")).is_valid());
+            assert!(deleted_as(Some(ended), &both("other")).has("invented-deletion"));
+        }
+        assert!(deleted_as(None, &both("u")).has("invented-deletion"));
+        assert!(deleted_as(Some(Some(false)), &both("u")).has("invented-deletion"));
+        let twice = [(0, delete("a", "u"), 8), (1, delete("a", "u"), 9)];
+        assert!(deleted_as(Some(Some(true)), &twice).has("invented-deletion"));
+        // As histories of before have it.
+        assert!(deleted_as(Some(Some(true)), &[(0, get("a"), 8), (1, get("a"), 8)]).is_valid());
+        assert!(deleted_as(Some(Some(true)), &[(0, get("a"), 8), (1, get("a"), 9)]).has("invented-deletion"));
+        assert!(deleted_as(None, &[(0, get("a"), 8)]).has("invented-deletion"));
+        assert!(deleted_as(None, &[(0, get(""), 8)]).is_valid(), "a bookmark");
+    }
+
     #[test]
     fn events_are_told_apart() {
         let object = json!({"metadata": {"name": "a", "uid": "u", "resourceVersion": "5"}, "data": {"value": "v5"}});
         let of = |kind: &str| told(&json!({"type": kind, "object": object}));
         assert_eq!(of("MODIFIED"), Some(event(5)));
-        assert_eq!(of("DELETED"), Some((get("a"), at(5))));
+        assert_eq!(of("DELETED"), Some((delete("a", "u"), at(5))));
         let bookmark = json!({"metadata": {"resourceVersion": "9"}});
         assert_eq!(
             told(&json!({"type": "BOOKMARK", "object": bookmark})),

@@ -1,5 +1,6 @@
 //! Users: they create, scale, roll and delete workloads, and Services with them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -8,12 +9,16 @@ use rand::RngExt;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
+use super::intent::Has;
 use super::{Call, Pods, Return, items, text};
 use crate::client::{Api, Failure};
 use crate::worker::Worker;
 
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 const STATEFUL_SETS: &str = "/apis/apps/v1/namespaces/default/statefulsets";
+const PODS: &str = "/api/v1/namespaces/default/pods";
+/// Of the template: its last change.
+const ROLL: &str = "jepsen/roll";
 const SERVICES: &str = "/api/v1/namespaces/default/services";
 /// One of these is a StatefulSet, whose Pods' names come again.
 const NAMES: [&str; 4] = ["web-0", "web-1", "web-2", "db"];
@@ -73,13 +78,7 @@ async fn read(
     let holder = shared.clone();
     let work = async move {
         let answer = holder.lock().await.request(Method::GET, path, None).await?;
-        // A kind that the API does not have has no objects.
-        let object = if answer.status == 404 {
-            Value::Null
-        } else {
-            answer.object()?
-        };
-        Ok(then(&object))
+        Ok(then(&answer.object()?))
     };
     let answer = worker.read(call, work).await;
     give_back(api, shared, answer.is_some());
@@ -91,7 +90,7 @@ pub(super) async fn list_pods(pods: &Pods, worker: &mut Worker<Call, Return>, ap
         pods.saw_pods(list);
         format!("{} pods", items(list).count())
     };
-    read(worker, api, Call::ListPods, "/api/v1/namespaces/default/pods", take).await
+    read(worker, api, Call::ListPods, PODS, take).await
 }
 
 async fn list_services(pods: &Pods, worker: &mut Worker<Call, Return>, api: &mut Api) -> Option<Return> {
@@ -102,14 +101,21 @@ async fn list_services(pods: &Pods, worker: &mut Worker<Call, Return>, api: &mut
     read(worker, api, Call::ListServices, "/api/v1/services", take).await
 }
 
-/// Whether all workloads have what they ask for; `None` if the API did not say.
+/// Whether all workloads have what they ask for, and no others have anything; `None` if the API did not say.
 pub(super) async fn settled(worker: &mut Worker<Call, Return>, api: &mut Api) -> Option<Result<(), String>> {
     let mut missing = Vec::new();
+    let mut wanted: BTreeMap<String, u64> = BTreeMap::new();
     for path in [DEPLOYMENTS, STATEFUL_SETS] {
-        let lacking = |list: &Value| items(list).filter_map(lacks).collect::<Vec<_>>().join("; ");
+        let lacking = |list: &Value| {
+            wanted.extend(items(list).map(|workload| (text(&workload["metadata"]["name"]), replicas(workload))));
+            items(list).filter_map(lacks).collect::<Vec<_>>().join("; ")
+        };
         let found = read(worker, api, Call::Settled, path, lacking).await?;
         missing.extend(Some(found).filter(|found| !found.is_empty()));
     }
+    let miscounted = |list: &Value| miscounted(&wanted, list).join("; ");
+    let found = read(worker, api, Call::Settled, PODS, miscounted).await?;
+    missing.extend(Some(found).filter(|found| !found.is_empty()));
     Some(if missing.is_empty() {
         Ok(())
     } else {
@@ -117,8 +123,54 @@ pub(super) async fn settled(worker: &mut Worker<Call, Return>, api: &mut Api) ->
     })
 }
 
+/// The workloads that have other numbers of Pods than they want, whatever their status says.
+fn miscounted(wanted: &BTreeMap<String, u64>, pods: &Value) -> Vec<String> {
+    let mut counts: BTreeMap<String, (u64, u64)> =
+        wanted.iter().map(|(name, want)| (name.clone(), (*want, 0))).collect();
+    for pod in items(pods) {
+        let lives = pod["metadata"].get("deletionTimestamp").is_none() && pod["status"]["phase"] == "Running";
+        if let (true, Some(app)) = (lives, pod["metadata"]["labels"]["app"].as_str()) {
+            counts.entry(app.into()).or_default().1 += 1;
+        }
+    }
+    let wrong = counts.into_iter().filter(|(_, (want, have))| want != have);
+    wrong
+        .map(|(name, (want, have))| format!("{name} wants {want} pods and {have} live"))
+        .collect()
+}
+
+/// What each workload asks for, in one answer; `None` if the API did not say.
+pub(super) async fn last_state(worker: &mut Worker<Call, Return>, api: &mut Api) -> Option<Return> {
+    let shared: Shared = Arc::new(Mutex::new(std::mem::replace(api, worker.api())));
+    let holder = shared.clone();
+    let work = async move {
+        let mut there: BTreeMap<String, Has> = BTreeMap::new();
+        for path in [DEPLOYMENTS, STATEFUL_SETS] {
+            let list = holder.lock().await.request(Method::GET, path, None).await?.object()?;
+            there.extend(items(&list).map(|workload| (text(&workload["metadata"]["name"]), has(workload))));
+        }
+        serde_json::to_string(&there).map_err(|error| Failure::Unknown(error.to_string()))
+    };
+    let answer = worker.read(Call::Final, work).await;
+    give_back(api, shared, answer.is_some());
+    answer
+}
+
+fn replicas(workload: &Value) -> u64 {
+    workload["spec"]["replicas"].as_u64().unwrap_or(1)
+}
+
+fn has(workload: &Value) -> Has {
+    let roll = workload["spec"]["template"]["metadata"]["annotations"][ROLL].as_str();
+    Has {
+        replicas: replicas(workload),
+        // What is no number was written by nobody.
+        roll: roll.map(|roll| roll.parse().unwrap_or(u64::MAX)),
+    }
+}
+
 fn lacks(workload: &Value) -> Option<String> {
-    let wanted = workload["spec"]["replicas"].as_u64().unwrap_or(1);
+    let wanted = replicas(workload);
     let number = |field: &str| workload["status"][field].as_u64().unwrap_or(0);
     let (all, ready, updated) = (number("replicas"), number("readyReplicas"), number("updatedReplicas"));
     let observed = workload["status"]["observedGeneration"] == workload["metadata"]["generation"];
@@ -149,7 +201,7 @@ async fn execute(api: &mut Api, call: &Call) -> Result<Return, Failure> {
             }
         }
         Call::Roll { name, to } => {
-            let body = json!({"spec": {"template": {"metadata": {"annotations": {"jepsen/roll": to.to_string()}}}}});
+            let body = json!({"spec": {"template": {"metadata": {"annotations": {ROLL: to.to_string()}}}}});
             api.request(Method::PATCH, &format!("{}/{name}", path_of(name)), Some(&body))
                 .await?
         }
@@ -159,7 +211,7 @@ async fn execute(api: &mut Api, call: &Call) -> Result<Return, Failure> {
         }
         Call::CreateService { name } => api.request(Method::POST, SERVICES, Some(&service(name))).await?,
         Call::DeleteService { name } => api.request(Method::DELETE, &format!("{SERVICES}/{name}"), None).await?,
-        Call::ListPods | Call::ListServices | Call::Settled => {
+        Call::ListPods | Call::ListServices | Call::Settled | Call::Final => {
             return Err(Failure::Definite("lists are made elsewhere".into()));
         }
     };
@@ -180,4 +232,27 @@ fn workload(name: &str, replicas: u64) -> Value {
 fn service(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
         "spec": {"type": "NodePort", "selector": {"app": name}, "ports": [{"port": 80}]}})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_are_counted_whatever_a_status_says() {
+        let pod = |app: &str, phase: &str| json!({"metadata": {"labels": {"app": app}}, "status": {"phase": phase}});
+        let mut leaving = pod("web", "Running");
+        leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        let list = json!({"items": [pod("web", "Running"), pod("web", "Failed"), leaving, pod("db", "Running")]});
+        let wanted = |web: u64, db: Option<u64>| {
+            let web = ("web".to_string(), web);
+            std::iter::once(web)
+                .chain(db.map(|db| ("db".to_string(), db)))
+                .collect::<BTreeMap<_, _>>()
+        };
+        assert!(miscounted(&wanted(1, Some(1)), &list).is_empty());
+        assert_eq!(miscounted(&wanted(2, Some(1)), &list), ["web wants 2 pods and 1 live"]);
+        // Of a workload that is gone.
+        assert_eq!(miscounted(&wanted(1, None), &list), ["db wants 0 pods and 1 live"]);
+    }
 }
