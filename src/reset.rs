@@ -46,6 +46,13 @@ pub struct ResetArgs {
 pub fn run(args: &ResetArgs) -> anyhow::Result<()> {
     block_on(async {
         let host = Host::at(&args.root.rootfs)?;
+        if !is_ours(&host) {
+            say!(
+                "[reset] nothing that `init` or `join` made is below {}: nothing was done",
+                host.root().display()
+            );
+            return Ok(());
+        }
         if !args.force {
             confirm(&host)?;
         }
@@ -68,6 +75,12 @@ pub fn run(args: &ResetArgs) -> anyhow::Result<()> {
         say!("[reset] done; kubeconfig files that were copied elsewhere, and images, stay");
         Ok(())
     })
+}
+
+/// Whether `init` or `join` was ever here. `/etc/kubernetes` may be another program's.
+fn is_ours(host: &Host) -> bool {
+    let ours = OURS.iter().filter(|path| **path != "/etc/kubernetes");
+    ours.into_iter().any(|path| host.path(path).exists())
 }
 
 fn confirm(host: &Host) -> anyhow::Result<()> {
@@ -202,6 +215,16 @@ fn mounted_below(table: &str, path: &Path) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_programs_files_are_left_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::at(root.path()).unwrap();
+        std::fs::create_dir_all(host.path("/etc/kubernetes/pki")).unwrap();
+        assert!(!is_ours(&host));
+        std::fs::create_dir_all(host.path("/etc/proreus")).unwrap();
+        assert!(is_ours(&host));
+    }
 
     #[test]
     fn routes_to_other_nodes_pods_are_told_from_others() {

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use checker::lease::{Call, Overdue, Return, check};
+use checker::lease::{Call, Overdue, Return, check_asked};
 use checker::{History, Verdict};
 use proto::etcd::etcdserverpb::{LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest};
 use rand::RngExt;
@@ -104,7 +104,7 @@ impl Workload for Lease {
             calm_from_ns,
             slack_ns: SLACK.as_nanos() as u64,
         });
-        Ok(vec![check(&history.operations()?, overdue)])
+        Ok(vec![check_asked(&history.operations()?, overdue, TTL_S.unsigned_abs())])
     }
 }
 
@@ -149,6 +149,10 @@ pub(super) async fn renew(client: &mut Client, lease: i64) -> Result<Return, Fai
 }
 
 async fn revoke(client: &mut Client, lease: i64) -> Result<Return, Failure> {
-    client.lease.lease_revoke(LeaseRevokeRequest { id: lease }).await?;
-    Ok(Return::Revoked)
+    match client.lease.lease_revoke(LeaseRevokeRequest { id: lease }).await {
+        Ok(_) => Ok(Return::Revoked),
+        // Judged: it has to be gone then.
+        Err(status) if status.code() == tonic::Code::NotFound => Ok(Return::Ttl(0)),
+        Err(status) => Err(status.into()),
+    }
 }
