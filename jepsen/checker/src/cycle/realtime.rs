@@ -4,16 +4,21 @@
 use super::{Graph, Kind};
 use crate::Operation;
 
-pub(super) fn add<C, R>(graph: &mut Graph, operations: &[&Operation<C, R>]) {
+/// Calls `before` with each pair of which the first was over before the second began, except where that follows from others.
+/// Each span is when it began and, if it is over, when it was.
+pub(in crate::cycle) fn each(
+    spans: impl ExactSizeIterator<Item = (u64, Option<u64>)>,
+    mut before: impl FnMut(usize, usize),
+) {
+    let mut followed: Vec<Vec<usize>> = vec![Vec::new(); spans.len()];
     let mut events: Vec<(u64, usize, bool)> = Vec::new();
-    for (at, operation) in operations.iter().enumerate() {
-        events.push((operation.invoked, at, false));
-        events.extend(operation.completed.map(|completed| (completed, at, true)));
+    for (at, (invoked, completed)) in spans.enumerate() {
+        events.push((invoked, at, false));
+        events.extend(completed.map(|completed| (completed, at, true)));
     }
     events.sort_unstable();
-    // Completed, and followed by nothing that has completed.
+    // Over, and followed by nothing that is over.
     let mut frontier: Vec<usize> = Vec::new();
-    let mut followed: Vec<Vec<usize>> = vec![Vec::new(); operations.len()];
     for (_, at, completed) in events {
         if completed {
             let covered = std::mem::take(&mut followed[at]);
@@ -22,12 +27,21 @@ pub(super) fn add<C, R>(graph: &mut Graph, operations: &[&Operation<C, R>]) {
             continue;
         }
         for earlier in &frontier {
-            graph.add(*earlier, at, Kind::Realtime, || {
-                "it was over before the other began".into()
-            });
+            before(*earlier, at);
         }
         followed[at].clone_from(&frontier);
     }
+}
+
+pub(super) fn add<C, R>(graph: &mut Graph, operations: &[&Operation<C, R>]) {
+    let spans = operations
+        .iter()
+        .map(|operation| (operation.invoked, operation.completed));
+    each(spans, |earlier, later| {
+        graph.add(earlier, later, Kind::Realtime, || {
+            "it was over before the other began".into()
+        });
+    });
 }
 
 #[cfg(test)]

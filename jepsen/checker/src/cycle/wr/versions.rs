@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{OuterRead, Placed, Txn, Version, final_writers, final_writes, outer_reads};
 use crate::Anomaly;
-use crate::cycle::{Graph, Kind};
+use crate::cycle::{Graph, Kind, realtime};
 
 /// For each key, which version is known to come before which.
 pub(super) struct Versions {
@@ -47,29 +47,13 @@ impl Versions {
     /// found or made.
     pub(super) fn order_by_time(&mut self, live: &[&Txn]) {
         for (key, touches) in touches(live) {
-            let mut events: Vec<(u64, usize, bool)> = Vec::new();
-            for (at, touch) in touches.iter().enumerate() {
-                events.push((touch.invoked, at, false));
-                events.extend(touch.completed.map(|completed| (completed, at, true)));
-            }
-            events.sort_unstable();
-            // Over, and followed by nothing that is over.
-            let mut frontier: Vec<usize> = Vec::new();
-            let mut followed: Vec<Vec<usize>> = vec![Vec::new(); touches.len()];
-            for (_, at, completed) in events {
-                if completed {
-                    let covered = std::mem::take(&mut followed[at]);
-                    frontier.retain(|earlier| !covered.contains(earlier));
-                    frontier.push(at);
-                    continue;
+            let spans = touches.iter().map(|touch| (touch.invoked, touch.completed));
+            realtime::each(spans, |earlier, later| {
+                let (left, found) = (touches[earlier].left, touches[later].found);
+                if left != found {
+                    self.order(key, left, found);
                 }
-                for earlier in frontier.iter().map(|earlier| touches[*earlier].left) {
-                    if earlier != touches[at].found {
-                        self.order(key, earlier, touches[at].found);
-                    }
-                }
-                followed[at].clone_from(&frontier);
-            }
+            });
         }
     }
 
